@@ -1,0 +1,40 @@
+// A block of tensor memory with an owner.
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <span>
+#include <utility>
+
+#include "device/cpu_memory.h"
+
+namespace trainhost {
+
+// `count` items of a trivial type, contents undefined, aligned to 64 bytes. Throws std::bad_alloc when there is no memory. Movable.
+template <class Item>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t count) : data_(static_cast<Item *>(allocate_cpu(count * sizeof(Item)))), count_(count) {
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+  Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  Buffer &operator=(Buffer &&other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~Buffer() { deallocate_cpu(data_, count_ * sizeof(Item)); }
+
+  Item *data() { return data_; }
+  const Item *data() const { return data_; }
+  size_t size() const { return count_; }
+  std::span<Item> items() { return {data_, count_}; }
+  std::span<const Item> items() const { return {data_, count_}; }
+
+ private:
+  Item *data_ = nullptr;
+  size_t count_ = 0;
+};
+
+}  // namespace trainhost

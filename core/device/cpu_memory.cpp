@@ -1,0 +1,112 @@
+#include "device/cpu_memory.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include <sys/mman.h>
+
+namespace trainhost {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Large blocks by size. A block is reused for a request that fills at least 4/5 of it; block sizes are whole huge pages.
+class BlockCache {
+ public:
+  void *allocate(size_t bytes) {
+    const size_t wanted = round_up(bytes, kHugePage);
+    {
+      std::lock_guard lock(mutex_);
+      if (const auto found = free_.lower_bound(wanted); found != free_.end() && found->first <= wanted + wanted / 4) {
+        void *const memory = found->second;
+        used_[memory] = found->first;
+        free_.erase(found);
+        return memory;
+      }
+    }
+    void *const memory = map(wanted);
+    if (memory == nullptr) return release_all() ? allocate(bytes) : nullptr;
+    std::lock_guard lock(mutex_);
+    used_[memory] = wanted;
+    return memory;
+  }
+
+  void deallocate(void *memory) {
+    std::lock_guard lock(mutex_);
+    const auto found = used_.find(memory);
+    free_.emplace(found->second, memory);
+    used_.erase(found);
+  }
+
+ private:
+  static void *map(size_t bytes) {
+    void *const raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) return nullptr;
+    const auto begin = reinterpret_cast<uintptr_t>(raw);
+    const uintptr_t aligned = round_up(begin, kHugePage);
+    if (aligned > begin) munmap(raw, aligned - begin);
+    munmap(reinterpret_cast<void *>(aligned + bytes), begin + kHugePage - aligned);
+    madvise(reinterpret_cast<void *>(aligned), bytes, MADV_HUGEPAGE);
+    return reinterpret_cast<void *>(aligned);
+  }
+
+  // Returns all free blocks to the system; false when there were none.
+  bool release_all() {
+    std::lock_guard lock(mutex_);
+    for (const auto &[bytes, memory] : free_) munmap(memory, bytes);
+    return !std::exchange(free_, {}).empty();
+  }
+
+  std::mutex mutex_;
+  std::multimap<size_t, void *> free_;
+  std::map<void *, size_t> used_;
+};
+
+BlockCache &blocks() {
+  static BlockCache *const cache = new BlockCache;  // never destroyed: plugins may give memory back until the process ends
+  return *cache;
+}
+
+std::mutex counter_mutex;
+uint64_t in_use = 0, peak = 0;
+
+void count(int64_t change) {
+  std::lock_guard lock(counter_mutex);
+  in_use += static_cast<uint64_t>(change);
+  peak = std::max(peak, in_use);
+}
+
+}  // namespace
+
+void *allocate_cpu(size_t bytes, size_t alignment) {
+  void *const memory = bytes >= kHugePage ? blocks().allocate(bytes) : std::aligned_alloc(alignment, round_up(std::max<size_t>(bytes, 1), alignment));
+  if (memory != nullptr) count(static_cast<int64_t>(bytes));
+  return memory;
+}
+
+void deallocate_cpu(void *memory, size_t bytes) {
+  if (memory == nullptr) return;
+  count(-static_cast<int64_t>(bytes));
+  if (bytes >= kHugePage) {
+    blocks().deallocate(memory);
+  } else {
+    std::free(memory);
+  }
+}
+
+uint64_t cpu_bytes_in_use() {
+  std::lock_guard lock(counter_mutex);
+  return in_use;
+}
+
+uint64_t cpu_peak_bytes() {
+  std::lock_guard lock(counter_mutex);
+  return peak;
+}
+
+}  // namespace trainhost

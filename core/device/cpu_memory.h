@@ -1,0 +1,18 @@
+// Memory for tensors on CPUs. Large blocks are kept and given out again, on transparent huge pages: the system's allocator would
+// map, zero and fault in a training step's buffers anew at every step, which costs more than the arithmetic on them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace trainhost {
+
+// Contents are undefined; null when there is none. alignment is a power of two up to 4096. Any thread.
+void *allocate_cpu(size_t bytes, size_t alignment = 64);
+// Gives back a block with the size it was asked for; null is nothing. Any thread.
+void deallocate_cpu(void *memory, size_t bytes);
+// Bytes in use now, and the most there ever were. Any thread.
+uint64_t cpu_bytes_in_use();
+uint64_t cpu_peak_bytes();
+
+}  // namespace trainhost

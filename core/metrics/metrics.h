@@ -1,0 +1,78 @@
+// What a run tells the outside: reports, and sinks that write them down.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace trainhost {
+
+struct RunSummary {  // once, before the first step
+  std::string recipe, directory, model;
+  uint64_t parameters = 0, total_steps = 0, total_tokens = 0, first_step = 0;
+};
+
+struct StepReport {
+  uint64_t step = 0;    // steps done, this one included
+  uint64_t tokens = 0;  // consumed, this step's included
+  std::string_view phase, stage;
+  double loss = 0;  // nats per counted token; NaN when the step was thrown away for it
+  double learning_rate = 0, gradient_norm = 0;
+  bool skipped = false;       // no update was made
+  double seconds = 0;         // of this step
+  double tokens_per_second = 0;
+  double utilisation = 0;     // achieved over measured peak matrix-product rate; 0: unknown
+  uint64_t peak_memory = 0;   // bytes, resident, of the process so far
+};
+
+struct EvaluationReport {
+  struct Row {
+    std::string source;
+    double loss_per_token = 0, loss_per_byte = 0;  // nats
+    uint64_t tokens = 0;
+  };
+  uint64_t step = 0, tokens = 0;
+  std::vector<Row> rows;
+};
+
+struct TextSample {
+  uint64_t step = 0;
+  std::string prompt, continuation;
+};
+
+// Called from the training thread, except metric, which may come from any.
+class MetricSink {
+ public:
+  virtual ~MetricSink() = default;
+  virtual void begin(const RunSummary &) {}
+  virtual void step(const StepReport &) = 0;
+  virtual void evaluation(const EvaluationReport &) = 0;
+  virtual void sample(const TextSample &) {}
+  virtual void metric(uint64_t /*step*/, std::string_view /*name*/, double /*value*/) {}
+  // Makes what was written so far readable by others; before a checkpoint is announced. Fails with kCheckpointWrite.
+  virtual Result<> flush() { return {}; }
+};
+
+// Lines of JSON, one a report, in <run>/log/metrics.jsonl. Opened to go on after `step`: lines of later steps, and a torn last one,
+// are dropped, so that the file of a resumed run reads as that of an undisturbed one.
+Result<std::unique_ptr<MetricSink>> open_jsonl_sink(const std::string &path, uint64_t step);
+
+// TensorBoard scalars and texts in a new events.out.tfevents file in the folder.
+Result<std::unique_ptr<MetricSink>> open_tensorboard_sink(const std::string &folder, uint64_t step);
+
+// The terminal: on a TTY one progress line drawn anew, elsewhere plain lines now and then. Colour only on a TTY without NO_COLOR.
+class Console : public MetricSink {
+ public:
+  // Progress of long work before training, as PluginEvents::progress. Any thread.
+  virtual void progress(std::string_view what, uint64_t done, uint64_t total) = 0;
+};
+std::unique_ptr<Console> open_console();
+
+// Peak resident memory of this process so far, in bytes.
+uint64_t peak_resident_bytes();
+
+}  // namespace trainhost

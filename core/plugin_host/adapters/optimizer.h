@@ -1,0 +1,40 @@
+// An optimizer plugin as an object.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plugin_host/instance.h"
+#include "trainhost/kinds/optimizer.h"
+
+namespace trainhost {
+
+// A state the host keeps for a parameter; `shape` is the parameter's own when like_parameter.
+struct OptimizerState {
+  std::string name;
+  bool like_parameter = true;
+  std::vector<int64_t> shape;
+  double initial = 0;
+};
+
+class Optimizer {
+ public:
+  static Result<std::unique_ptr<Optimizer>> create(std::unique_ptr<PluginInstance> plugin);
+  ~Optimizer();
+
+  int32_t granularity() const { return api_->granularity(self_); }
+  Result<std::vector<OptimizerState>> describe_states(const th_parameter_info &parameter) const;
+  // One call for all parameters; see kinds/optimizer.h. One thread.
+  Result<> update(const th_update_call &call, std::span<const th_update> updates);
+
+ private:
+  Optimizer() = default;
+  std::unique_ptr<PluginInstance> plugin_;
+  const th_optimizer_api *api_ = nullptr;
+  th_optimizer *self_ = nullptr;
+};
+
+}  // namespace trainhost

@@ -1,0 +1,44 @@
+// A loaded plugin and what an instance of it needs: its library, its parameters, its host table.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "plugin_host/manifest.h"
+#include "recipe/token_axis.h"
+#include "trainhost/plugin.h"
+
+namespace trainhost {
+
+// What the run does with what plugins say. Empty functions: nothing. All may be called from any thread.
+struct PluginEvents {
+  std::function<void(std::string_view name, double value)> metric;
+  std::function<void(std::string_view what, uint64_t done, uint64_t total)> progress;
+  const std::atomic<bool> *cancelled = nullptr;
+};
+
+// One instance's half of the boundary: keeps the library loaded (for ever), owns the th_host and th_config given to the plugin, and
+// turns a th_status into an Error that names plugin, version, file and call. Movable only behind its pointer.
+class PluginInstance {
+ public:
+  // Loads the library once per process (RTLD_NOW | RTLD_LOCAL, by absolute path, never unloaded), calls its entry, asks for the
+  // kind's table and checks it. Amounts in `parameters` are resolved on `axis`; null where there is none (tokenizers).
+  // Errors: kPlugin with the loader's own text, kPluginContract for a bad table.
+  static Result<std::unique_ptr<PluginInstance>> create(const Manifest &manifest, const Parameters &parameters, const TokenAxis *axis,
+                                                        const PluginEvents &events);
+  virtual ~PluginInstance() = default;
+
+  virtual const th_host *host() const = 0;
+  virtual const th_config *config() const = 0;
+  virtual const void *table() const = 0;
+  virtual const Manifest &manifest() const = 0;
+  // Success for TH_OK; else an Error "optimizer plugin "adamw" 1.0.0 (/path/adamw.so): update: <text given to fail>". TH_INVALID
+  // from create is the user's mistake (kRecipe), TH_CANCELLED is kStopped, all else kPlugin.
+  virtual Result<> check(th_status status, std::string_view call) const = 0;
+};
+
+}  // namespace trainhost

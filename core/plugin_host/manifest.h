@@ -1,0 +1,52 @@
+// What a plugin says of itself, read from its ELF file without running any of its code.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "recipe/recipe.h"
+
+namespace trainhost {
+
+enum class PluginKind { kTokenizer, kDatasetMixer, kOptimizer, kLrScheduler, kModel };
+std::string_view to_string(PluginKind kind);  // "tokenizer", "dataset_mixer", ... as in manifests and folders
+
+enum class ParameterType { kInteger, kNumber, kBoolean, kString, kAmount };
+
+struct ParameterSpec {
+  std::string name;
+  ParameterType type;
+  std::optional<ParameterValue> default_value;  // absent: required
+  std::optional<double> minimum, maximum;       // inclusive; of integers, numbers and an amount's value
+  bool exclusive_minimum = false;               // minimum itself is refused
+  std::vector<std::string> choices;             // of strings; empty: any
+  std::string unit, doc;
+};
+
+struct Manifest {
+  std::string path;    // absolute, of the shared library
+  std::string sha256;  // of the whole file
+  std::string id, name, version, summary;
+  PluginKind kind;
+  int minimum_abi_major = 1, minimum_abi_minor = 0;  // what the plugin needs of a host
+  int sdk_abi_major = 0, sdk_abi_minor = 0;          // what it was built with
+  int model_draft = 0;
+  std::string libtorch;  // exact version it is pinned to, or empty
+  std::vector<ParameterSpec> parameters;
+};
+
+// Fails with kPlugin naming path and reason: not an ELF library, no manifest section, malformed manifest (with its line), unknown kind.
+Result<Manifest> read_manifest(const std::string &path);
+
+// Whether this host can use the plugin; fails with kPlugin saying both versions and the fix.
+Result<> check_compatible(const Manifest &manifest);
+
+// Checks the written parameters against the manifest and adds its defaults for those not given (given = false). Every mistake at
+// once: unknown name with did-you-mean, wrong type, out of range, not among the choices, required but absent. `overrides` of phases
+// and branches are checked with the same call, with add_defaults = false.
+std::vector<RecipeError> check_parameters(const Manifest &manifest, Parameters &parameters, const Position &table,
+                                          bool add_defaults = true);
+
+}  // namespace trainhost

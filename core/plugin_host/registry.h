@@ -1,0 +1,47 @@
+// Finds plugins: which files there are, and which of them a name in a recipe means.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "plugin_host/manifest.h"
+
+namespace trainhost {
+
+class PluginRegistry {
+ public:
+  // A file in a searched folder that is no usable plugin, and why.
+  struct Rejected {
+    std::string path, reason;
+  };
+
+  // Reads the manifests of all *.so in the folders, in order; the first of a name wins. A missing folder is no error; a folder or
+  // file that others may write is refused.
+  explicit PluginRegistry(const std::vector<std::string> &folders);
+
+  // Where plugins are looked for: each folder of $TRAINHOST_PLUGIN_PATH (not when the program runs with raised privileges), then
+  // the plugins/ folder beside the program's own.
+  static std::vector<std::string> default_folders();
+
+  const std::vector<Manifest> &plugins() const { return plugins_; }
+  const std::vector<Rejected> &rejected() const { return rejected_; }
+
+  // By shipped name, id or absolute path. Fails with kRecipe: what was looked for and where, the nearest name of that kind, or that
+  // it is of another kind, or why the file was rejected.
+  Result<Manifest> find(PluginKind kind, const std::string &plugin) const;
+
+ private:
+  std::vector<std::string> folders_;
+  std::vector<Manifest> plugins_;
+  std::vector<Rejected> rejected_;
+};
+
+// Looks up the five plugins of the recipe, checks every parameter (of phases and branches too) and fills in the defaults. All
+// mistakes at once; empty: the recipe can run.
+struct RecipePlugins {
+  Manifest tokenizer, model, optimizer, schedule, mixer;
+};
+tl::expected<RecipePlugins, std::vector<RecipeError>> resolve_plugins(const PluginRegistry &registry, Recipe &recipe);
+
+}  // namespace trainhost

@@ -1,0 +1,143 @@
+// The recipe: everything a run is, as typed values. Immutable once read; each value that a check may still refuse keeps its position.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace trainhost {
+
+// 1-based; line 0 for what the command line set (file is then "--set").
+struct Position {
+  std::string file;
+  int line = 0, column = 0;
+};
+
+// One mistake of the user. Shown as "file:line:column: message".
+struct RecipeError {
+  Position position;
+  std::string message;
+};
+std::string to_string(const RecipeError &error);
+
+// A length on the run's token axis: "500 steps", "2M tokens" or "10%".
+struct Amount {
+  enum class Unit { kSteps, kTokens, kShare };
+  double value = 0;  // kShare: 0.1 for "10%"
+  Unit unit = Unit::kTokens;
+  std::string text;  // as written
+  Position position;
+};
+
+// A parameter of a plugin, as written or as its manifest's default. Amounts stay text ("2%"); the manifest knows the type.
+using ParameterValue = std::variant<bool, int64_t, double, std::string>;
+struct Parameter {
+  ParameterValue value;
+  bool given = true;  // false: the manifest's default
+  Position position;
+};
+using Parameters = std::map<std::string, Parameter>;
+
+// A [table] that names a plugin, with all its other keys. `plugin` is a shipped name, a reverse-DNS id or a path (absolute here).
+struct PluginChoice {
+  std::string plugin;
+  Position position;  // of the table
+  Parameters parameters;
+};
+
+struct Source {
+  std::string name;
+  std::vector<std::string> paths;  // absolute, globs kept, ${NAME} expanded
+  std::string format = "auto";     // auto, text, markdown, jsonl, chat, tokens (an existing Megatron store)
+  std::string language, quality = "ordinary", licence;
+  std::string loss_on = "all";  // all, answers
+  double held_out = 0.01;       // share of the documents kept for evaluation
+  std::string on_bad_input = "skip";  // skip (counted and named), refuse
+  Position position;
+};
+
+// What a phase or branch changes; what it does not name stays as it stands above.
+struct Overrides {
+  std::optional<std::map<std::string, double>> mix;  // source name -> share, sums to 1 after normalising
+  std::optional<uint64_t> batch_tokens;
+  std::optional<uint32_t> sequence_length;
+  Parameters optimizer, schedule;
+};
+
+struct Phase {
+  std::string name;
+  std::optional<Amount> until;  // end on the run's token axis; the last phase has none
+  Overrides overrides;
+  Position position;
+};
+
+// After the trunk: the phases from `from` on, again, with overrides, from the trunk's checkpoint there.
+struct Branch {
+  std::string name;
+  std::string from;  // "end of PHASE"
+  Overrides overrides;
+  Position position;
+};
+
+struct Recipe {
+  std::string file;  // absolute path of the recipe
+
+  struct Run {
+    std::string directory = "runs/NAME";  // default: runs/<recipe's stem>; absolute once read
+    uint64_t tokens = 10'000'000;
+    uint64_t seed = 42;
+    std::string device = "auto";     // auto, cpu
+    std::string precision = "auto";  // auto, fp32
+  } run;
+  std::vector<Source> sources;
+  PluginChoice tokenizer, model, optimizer, schedule, mixer;
+  struct Packing {
+    std::string mode = "best_fit";  // best_fit, concatenate
+    uint32_t sequence_length = 256;
+    bool document_mask = true;
+  } packing;
+  std::vector<Phase> phases;  // at least one; they tile the token axis
+  struct Training {
+    uint64_t batch_tokens = 8192;
+    uint64_t micro_batch_tokens = 0;  // 0: auto
+    double gradient_clip = 1.0;       // 0: none
+    std::string on_spike = "skip";    // skip, continue
+    std::string on_nan = "rollback";  // rollback, skip, stop
+  } training;
+  struct Checkpoint {
+    Amount every{0.1, Amount::Unit::kShare, "10%", {}};
+    uint32_t keep = 3;
+    std::vector<std::string> always_keep;  // "end of PHASE"
+  } checkpoint;
+  struct Evaluation {
+    Amount every{0.05, Amount::Unit::kShare, "5%", {}};
+    std::vector<std::string> sources;  // empty: all
+    uint64_t tokens = 65536;           // at most, per source
+  } evaluation;
+  struct Sampling {
+    std::optional<Amount> every;  // absent: only at the end
+    std::vector<std::string> prompts;
+    uint32_t tokens = 64;
+    double temperature = 0.8;
+    double top_p = 0.95;
+  } sampling;
+  struct Metrics {
+    bool console = true, jsonl = true, tensorboard = true;
+  } metrics;
+  std::vector<Branch> branches;
+};
+
+// The recipe of a branch: the trunk's, with the branch's overrides laid over each phase that begins at or after `from`, and the
+// directory <trunk's>/branches/<name>.
+Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
+
+// The whole recipe as TOML that reads back equal; a comment "default" beside each key that was not given. Paths absolute.
+std::string resolved_toml(const Recipe &recipe);
+
+// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint and branches.
+std::string training_fingerprint(const Recipe &recipe);
+
+}  // namespace trainhost

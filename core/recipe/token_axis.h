@@ -1,0 +1,42 @@
+// The run's token axis: which step of which phase covers which tokens. Everything placed in time (schedules, phases, checkpoints,
+// evaluations) is placed here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "recipe/recipe.h"
+#include "trainhost/host.h"
+
+namespace trainhost {
+
+// Phase i covers tokens [first_token, end_token) in steps [first_step, end_step), each of sequences x sequence_length tokens.
+struct PhaseSpan {
+  uint64_t first_token = 0, end_token = 0;
+  uint64_t first_step = 0, end_step = 0;
+  uint32_t sequences = 0, sequence_length = 0;
+  uint64_t step_tokens() const { return uint64_t{sequences} * sequence_length; }
+};
+
+class TokenAxis {
+ public:
+  // A phase ends with the first step that reaches its `until`; so totals are rounded up to whole steps. The recipe has passed its
+  // checks (batches are whole sequences, phases in order).
+  explicit TokenAxis(const Recipe &recipe);
+
+  const std::vector<PhaseSpan> &phases() const { return phases_; }
+  uint64_t total_steps() const { return phases_.back().end_step; }
+  uint64_t total_tokens() const { return phases_.back().end_token; }
+  uint32_t phase_of_step(uint64_t step) const;  // the last phase for step == total_steps
+  uint64_t tokens_at_step(uint64_t step) const;  // consumed before the step
+  // The amount as a length in tokens. Steps are counted from the run's start.
+  double tokens_of(const Amount &amount) const;
+  // Steps at which something that happens every `amount` is due after: the multiples of the amount, each moved up to a step's end.
+  bool due_after_step(const Amount &every, uint64_t step) const;
+  th_progress progress(uint64_t step) const;
+
+ private:
+  std::vector<PhaseSpan> phases_;
+};
+
+}  // namespace trainhost
