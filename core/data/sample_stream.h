@@ -23,8 +23,8 @@ class SampleStream {
                                                       const DatasetMixer &mixer);
   ~SampleStream();
 
-  // The micro-batches of a step: micro_batch_sequences sequences each, the last possibly fewer. Pure. Many threads at once.
-  Result<StepBatch> step(uint64_t step, uint32_t micro_batch_sequences) const;
+  // The micro-batches of a step, the last possibly of fewer sequences. Pure. Many threads at once.
+  Result<StepBatch> step(uint64_t step) const;
 
   // Held-out windows of a source at a sequence length, at most max_tokens of them, in a fixed order. Empty when nothing is held out.
   std::vector<TokenBatch> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const;
