@@ -62,11 +62,11 @@ class CheckpointDirectory {
 
   // Fills the given tensors (all names and shapes must match) and returns the rest. Every byte is verified before a tensor is
   // touched... see load_newest. kData names file and fault; kRecipe for fingerprints that differ.
-  Result<CheckpointContents> load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected) const;
+  Result<CheckpointContents> load(const std::string &path, std::span<NamedTensor> tensors, const std::optional<Fingerprints> &expected) const;
 
   // The newest checkpoint that is whole. Each newer one that is not is named in a warning with the steps lost. nullopt when there is
   // none at all; kData when there are some and none is good: never start over in a used directory.
-  Result<std::optional<CheckpointContents>> load_newest(std::span<NamedTensor> tensors, const Fingerprints &expected) const;
+  Result<std::optional<CheckpointContents>> load_newest(std::span<NamedTensor> tensors, const std::optional<Fingerprints> &expected) const;
 
  private:
   CheckpointDirectory(FileSystem &files, std::string folder) : files_(&files), folder_(std::move(folder)) {}

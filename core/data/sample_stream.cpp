@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "data/packing.h"
 #include "data/permutation.h"
@@ -106,6 +107,23 @@ struct SampleStream::State {
     return positions;
   }
 
+  Result<std::vector<TokenBatch>> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const {
+    const TokenStore &store = *data->sources[source].held_out;
+    TRAINHOST_CHECK(store.check_unchanged());
+    // Best fit whatever the training does: every held-out token is then judged once.
+    const Packing packing(store, Packing::Mode::kBestFit, sequence_length);
+    const uint64_t count = std::min(packing.windows(), std::max<uint64_t>(1, max_tokens / sequence_length));
+    const Permutation order(packing.windows(), kHeldOutSeed, random_stream(RandomPurpose::kHeldOut, 0), 0);
+    std::vector<TokenBatch> batches;
+    for (uint64_t i = 0; i < count; ++i) {
+      if (i % micro_batch_sequences == 0) batches.push_back(empty_batch(sequence_length));
+      const uint64_t window = order(i);
+      TRAINHOST_CHECK(packing.append(window, document_mask, {source, 0, window}, batches.back()));
+    }
+    for (TokenBatch &batch : batches) finish_batch(batch);
+    return batches;
+  }
+
   SampleId sample(const PhaseStream &phase, uint32_t source, uint64_t ordinal) const {
     const ReadingPosition at = phase.start[source].after(ordinal);
     const Permutation order(at.windows, seed, random_stream(RandomPurpose::kShuffle, source), at.epoch);
@@ -141,7 +159,7 @@ Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe,
   return stream;
 }
 
-Result<StepBatch> SampleStream::step(uint64_t step, uint32_t micro_batch_sequences) const {
+Result<StepBatch> SampleStream::step(uint64_t step) const {
   const uint32_t phase_index = state_->axis->phase_of_step(step);
   const PhaseSpan &span = state_->axis->phases()[phase_index];
   const PhaseStream &phase = state_->phases[phase_index];
@@ -152,7 +170,7 @@ Result<StepBatch> SampleStream::step(uint64_t step, uint32_t micro_batch_sequenc
   TRAINHOST_CHECK(state_->mixer->plan(phase.mix, (step - span.first_step) * span.sequences, sources, ordinals));
   StepBatch batch{step, {}};
   for (uint32_t i = 0; i < span.sequences; ++i) {
-    if (i % micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(span.sequence_length));
+    if (i % span.micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(span.sequence_length));
     const SampleId id = state_->sample(phase, sources[i], ordinals[i]);
     TRAINHOST_CHECK(phase.packings[id.source]->append(id.window, state_->document_mask, id, batch.micro_batches.back()));
   }
@@ -160,22 +178,11 @@ Result<StepBatch> SampleStream::step(uint64_t step, uint32_t micro_batch_sequenc
   return batch;
 }
 
-Result<std::vector<TokenBatch>> SampleStream::held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens,
-                                                       uint32_t micro_batch_sequences) const {
-  const TokenStore &store = *state_->data->sources[source].held_out;
-  TRAINHOST_CHECK(store.check_unchanged());
-  // Best fit whatever the training does: every held-out token is then judged once.
-  const Packing packing(store, Packing::Mode::kBestFit, sequence_length);
-  const uint64_t windows = std::min(packing.windows(), std::max<uint64_t>(1, max_tokens / sequence_length));
-  const Permutation order(packing.windows(), kHeldOutSeed, random_stream(RandomPurpose::kHeldOut, 0), 0);
-  std::vector<TokenBatch> batches;
-  for (uint64_t i = 0; i < windows; ++i) {
-    if (i % micro_batch_sequences == 0) batches.push_back(empty_batch(sequence_length));
-    const uint64_t window = order(i);
-    TRAINHOST_CHECK(packing.append(window, state_->document_mask, {source, 0, window}, batches.back()));
-  }
-  for (TokenBatch &batch : batches) finish_batch(batch);
-  return batches;
+std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const {
+  auto batches = state_->held_out(source, sequence_length, max_tokens, micro_batch_sequences);
+  if (batches) return *std::move(batches);
+  log_warning(batches.error().message);
+  return {};
 }
 
 Result<std::vector<double>> SampleStream::epochs(uint64_t step) const {

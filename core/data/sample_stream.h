@@ -26,13 +26,14 @@ class SampleStream {
                                                       const DatasetMixer &mixer);
   ~SampleStream();
 
-  // The micro-batches of a step: micro_batch_sequences sequences each, the last possibly fewer. Pure. Many threads at once. Fails with
-  // kData when a token store was changed since it was opened.
-  Result<StepBatch> step(uint64_t step, uint32_t micro_batch_sequences) const;
+  // The micro-batches of a step, the last possibly of fewer sequences. Pure. Many threads at once. Fails with kData when a token
+  // store was changed since it was opened.
+  Result<StepBatch> step(uint64_t step) const;
 
   // Held-out windows of a source at a sequence length, max_tokens of them at most but one window at least, packed by best fit and in
-  // an order that is the same for all runs. Empty when nothing is held out. Fails like step.
-  Result<std::vector<TokenBatch>> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const;
+  // an order that is the same for all runs. Empty when nothing is held out, or with a warning when the store was changed since it
+  // was opened.
+  std::vector<TokenBatch> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const;
 
   // How many epochs of each source the run will have seen before the step.
   Result<std::vector<double>> epochs(uint64_t step) const;

@@ -169,7 +169,7 @@ uint64_t first_foreign_token(const char *data, uint64_t count, megatron::TokenTy
 
 struct Sidecar {
   bool present = false;
-  uint64_t documents = 0, tokens = 0, bytes_of_text = 0, counted_tokens = 0, counted_bytes = 0;
+  uint64_t documents = 0, tokens = 0, bytes_of_text = 0;
   int64_t largest_id = -1;
 };
 
@@ -187,8 +187,7 @@ Result<Sidecar> read_sidecar(const std::string &path) {
     return true;
   };
   sidecar.present = number("documents", sidecar.documents) && number("tokens", sidecar.tokens) &&
-                    number("bytes_of_text", sidecar.bytes_of_text) && number("counted_tokens", sidecar.counted_tokens) &&
-                    number("counted_bytes", sidecar.counted_bytes) && number("largest_id", sidecar.largest_id);
+                    number("bytes_of_text", sidecar.bytes_of_text) && number("largest_id", sidecar.largest_id);
   if (!sidecar.present) return damaged(fmt::format("{}: lacks one of the store's counts; remove the store and prepare it again", path));
   return sidecar;
 }
@@ -226,9 +225,6 @@ Result<std::shared_ptr<const TokenStore>> TokenStore::open(const std::string &pr
   store->prefix_ = prefix;
   store->document_ends_ = std::move(index.document_ends);
   store->bytes_of_text_ = sidecar.bytes_of_text;
-  if (sidecar.counted_tokens > 0) {
-    store->bytes_per_token_ = static_cast<double>(sidecar.counted_bytes) / static_cast<double>(sidecar.counted_tokens);
-  }
   store->vocabulary_size_ = vocabulary_size;
   // Our own writer has seen every id; a foreign store is read once.
   if (!sidecar.present || sidecar.largest_id >= int64_t{vocabulary_size}) {

@@ -25,9 +25,6 @@ class TokenStore {
   uint64_t documents() const { return document_ends_.size(); }
   uint64_t tokens() const { return document_ends_.empty() ? 0 : document_ends_.back(); }
   uint64_t bytes_of_text() const { return bytes_of_text_; }  // from the sidecar; 0 when it is absent
-  // Bytes of text per token over what counts in the loss, from the sidecar; 0 when it is absent. Loss per byte is the loss per token
-  // divided by this.
-  double bytes_per_token() const { return bytes_per_token_; }
   uint32_t vocabulary_size() const { return vocabulary_size_; }
 
   // Tokens [begin, end) of the store are document i's, its end token included.
@@ -54,7 +51,6 @@ class TokenStore {
   std::vector<uint64_t> document_ends_;  // in tokens from first_token_
   uint64_t first_token_ = 0;             // in the mapped files
   uint64_t bytes_of_text_ = 0;
-  double bytes_per_token_ = 0;
   uint32_t vocabulary_size_ = 0;
   std::shared_ptr<const Mapping> mapping_;
 };

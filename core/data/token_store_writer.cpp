@@ -55,7 +55,6 @@ Result<> TokenStoreWriter::add(const TokenizedDocument &document) {
   lengths_.push_back(static_cast<int32_t>(document.ids.size()));
   tokens_ += document.ids.size();
   bytes_of_text_ += document.bytes_of_text;
-  counted_bytes_ += document.counted_bytes;
   counted_tokens_ += document.counts.empty() ? document.ids.size()
                                              : static_cast<uint64_t>(std::count_if(document.counts.begin(), document.counts.end(),
                                                                                    [](uint8_t counts) { return counts != 0; }));
@@ -93,7 +92,6 @@ Result<> TokenStoreWriter::finish(const nlohmann::ordered_json &description) {
                                     {"tokens", tokens_},
                                     {"bytes_of_text", bytes_of_text_},
                                     {"counted_tokens", counted_tokens_},
-                                    {"counted_bytes", counted_bytes_},
                                     {"largest_id", largest_id_},
                                     {"vocabulary_size", vocabulary_size_},
                                     {"bin_sha256", token_hash_.finish()}};

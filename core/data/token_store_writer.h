@@ -22,7 +22,7 @@ inline constexpr const char *kTokenStoreFormat = "trainhost token store 1";
 struct TokenizedDocument {
   std::vector<uint32_t> ids;
   std::vector<uint8_t> counts;
-  uint64_t bytes_of_text = 0, counted_bytes = 0;
+  uint64_t bytes_of_text = 0;
 };
 
 // One store being written. One thread.
@@ -52,7 +52,7 @@ class TokenStoreWriter {
   std::string token_buffer_, mask_buffer_;
   Sha256 token_hash_, mask_hash_;
   std::vector<int32_t> lengths_;
-  uint64_t tokens_ = 0, bytes_of_text_ = 0, counted_tokens_ = 0, counted_bytes_ = 0;
+  uint64_t tokens_ = 0, bytes_of_text_ = 0, counted_tokens_ = 0;
   int64_t largest_id_ = -1;
 };
 
