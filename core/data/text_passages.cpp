@@ -73,9 +73,12 @@ Result<std::optional<Passage>> TextPassages::next() {
       ended_ = true;
       break;
     }
+    const size_t before = passage.text.size();
     TRAINHOST_TRY(const bool more, add(*line, passage.text));
     ended_ = !more;
-    blank = is_blank(passage.text);
+    if (passage.text.size() > before && !is_blank(line->text)) blank = false;
+    if (passage.text.empty()) blank = true;
+    if (blank && passage.text.size() >= kLongestPassageBytes) passage.text.clear();  // a desert of line ends
     if (!blank && passage.text.size() >= kPassageBytes && (is_blank(line->text) || passage.text.size() >= kLongestPassageBytes)) break;
   }
   front_matter_end_.clear();

@@ -17,7 +17,7 @@ namespace {
 std::string sentences(int count, const std::string &about) {
   std::string text;
   for (int i = 0; i < count; ++i) {
-    text += "The " + about + " number " + std::to_string(i * 7919 % 1000) + " is near the old " + about + ".\n" + (i % 5 == 4 ? "\n" : "");
+    text += "The " + about + " number " + std::to_string(i * 7919 % 100003) + " is near the old " + about + ".\n" + (i % 5 == 4 ? "\n" : "");
   }
   return text;
 }

@@ -13,7 +13,8 @@ namespace {
 std::vector<SampleId> samples_of(const SampleStream &stream, uint64_t first_step, uint64_t end_step) {
   std::vector<SampleId> samples;
   for (uint64_t step = first_step; step < end_step; ++step) {
-    for (const TokenBatch &batch : stream.step(step).value().micro_batches) samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
+    const StepBatch step_batch = stream.step(step).value();
+    for (const TokenBatch &batch : step_batch.micro_batches) samples.insert(samples.end(), batch.samples.begin(), batch.samples.end());
   }
   return samples;
 }
