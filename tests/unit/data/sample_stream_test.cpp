@@ -42,7 +42,7 @@ TEST(SampleStream, VisitsEveryWindowOfAnEpochBeforeAnyAgain) {
   }
   EXPECT_EQ(b.at(0).size(), 50u);
   EXPECT_EQ(b.at(1).size(), 50u);
-  EXPECT_NE(a.at(0), a.at(10));
+  EXPECT_EQ(a.size(), 10u);
   // The order differs from epoch to epoch.
   std::vector<uint64_t> first, second;
   for (const SampleId &id : samples) {

@@ -1,6 +1,7 @@
 // A sample stream over small stores and the weighted mixer.
 #pragma once
 
+#include <list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,13 +45,13 @@ class StreamUnderTest {
   }
 
   Result<std::unique_ptr<SampleStream>> create() {
-    axis_ = std::make_unique<TokenAxis>(recipe_);
-    return SampleStream::create(recipe_, *axis_, data_, *mixer_);
+    axes_.emplace_back(recipe_);
+    return SampleStream::create(recipe_, axes_.back(), data_, *mixer_);
   }
   std::unique_ptr<SampleStream> stream() { return create().value(); }
 
   Recipe &recipe() { return recipe_; }
-  const TokenAxis &axis() const { return *axis_; }
+  const TokenAxis &axis() const { return axes_.back(); }  // of the latest stream
   const PreparedData &data() const { return data_; }
 
  private:
@@ -58,7 +59,7 @@ class StreamUnderTest {
   Recipe recipe_;
   PreparedData data_;
   std::unique_ptr<DatasetMixer> mixer_;
-  std::unique_ptr<TokenAxis> axis_;
+  std::list<TokenAxis> axes_;  // streams keep using theirs
 };
 
 }  // namespace trainhost
