@@ -53,8 +53,8 @@ struct Source {
   std::vector<std::string> paths;  // absolute, globs kept, ${NAME} expanded
   std::string format = "auto";     // auto, text, markdown, jsonl, chat, tokens (an existing Megatron store)
   std::string language, quality = "ordinary", licence;
-  std::string loss_on = "all";  // all, answers
-  double held_out = 0.01;       // share of the documents kept for evaluation
+  std::string loss_on = "all";        // all, answers
+  double held_out = 0.01;             // share of the documents kept for evaluation
   std::string on_bad_input = "skip";  // skip (counted and named), refuse
   Position position;
 };

@@ -27,15 +27,17 @@ class TokenAxis {
   const std::vector<PhaseSpan> &phases() const { return phases_; }
   uint64_t total_steps() const { return phases_.back().end_step; }
   uint64_t total_tokens() const { return phases_.back().end_token; }
-  uint32_t phase_of_step(uint64_t step) const;  // the last phase for step == total_steps
+  uint32_t phase_of_step(uint64_t step) const;   // the last phase for step == total_steps
   uint64_t tokens_at_step(uint64_t step) const;  // consumed before the step
-  // The amount as a length in tokens. Steps are counted from the run's start.
+  // The amount as a length in tokens. Steps are counted from the run's start; a share is one of run.tokens, before rounding up.
   double tokens_of(const Amount &amount) const;
-  // Steps at which something that happens every `amount` is due after: the multiples of the amount, each moved up to a step's end.
+  // Whether something that happens every `every` is due once the step with index `step` is done: at the multiples of the amount,
+  // each moved up to a step's end.
   bool due_after_step(const Amount &every, uint64_t step) const;
   th_progress progress(uint64_t step) const;
 
  private:
+  uint64_t run_tokens_;  // as the recipe says, not rounded to steps
   std::vector<PhaseSpan> phases_;
 };
 
