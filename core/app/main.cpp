@@ -95,7 +95,10 @@ Verb checkpoints_verb() {
   verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory")("verify", options::bool_switch(), "read and verify every byte")(
       "json", options::bool_switch(), "print JSON");
   verb.act = [](const auto &given) {
-    return print_checkpoints(given["run"].template as<std::string>(), given["verify"].template as<bool>(), given["json"].template as<bool>(), std::cout);
+    const CheckpointsQuery query{.folder = given["run"].template as<std::string>() + "/checkpoints",
+                                 .verify = given["verify"].template as<bool>(),
+                                 .json = given["json"].template as<bool>()};
+    return print_checkpoints(query, posix_file_system(), std::cout);
   };
   return verb;
 }
