@@ -76,6 +76,13 @@ void print(const Manifest &manifest, std::ostream &out) {
   }
 }
 
+void print_each(const std::vector<Manifest> &plugins, std::ostream &out) {
+  for (const auto &manifest : plugins) {
+    if (&manifest != &plugins.front()) out << '\n';
+    print(manifest, out);
+  }
+}
+
 nlohmann::ordered_json to_json(const ParameterSpec &spec) {
   nlohmann::ordered_json json{{"name", spec.name}, {"type", to_string(spec.type)}, {"required", !spec.default_value.has_value()}};
   if (spec.default_value) std::visit([&](const auto &value) { json["default"] = value; }, *spec.default_value);
@@ -156,23 +163,16 @@ Result<std::vector<Manifest>> find_all(const PluginRegistry &registry, const std
 
 }  // namespace
 
-void print_plugins(const PluginRegistry &registry, PluginsFormat format, std::ostream &out) {
-  if (format == PluginsFormat::kJson) {
-    print_all_as_json(registry, out);
-  } else {
-    print_all_as_table(registry, out);
-  }
-}
-
-Result<> print_plugin(const PluginRegistry &registry, const std::string &plugin, PluginsFormat format, std::ostream &out) {
-  TRAINHOST_TRY(const auto found, find_all(registry, plugin));
-  if (format == PluginsFormat::kJson) {
-    print_json({{"plugins", to_json(found)}}, out);
+Result<> print_plugins(const PluginRegistry &registry, const std::string &name, bool json, std::ostream &out) {
+  if (name.empty()) {
+    json ? print_all_as_json(registry, out) : print_all_as_table(registry, out);
     return {};
   }
-  for (const auto &manifest : found) {
-    if (&manifest != &found.front()) out << '\n';
-    print(manifest, out);
+  TRAINHOST_TRY(const auto found, find_all(registry, name));
+  if (json) {
+    print_json({{"plugins", to_json(found)}}, out);
+  } else {
+    print_each(found, out);
   }
   return {};
 }

@@ -9,13 +9,9 @@
 
 namespace trainhost {
 
-enum class PluginsFormat { kTable, kJson };
-
-// All plugins by kind and name, then the files that were refused and why.
-void print_plugins(const PluginRegistry &registry, PluginsFormat format, std::ostream &out);
-
-// Each plugin with that name or id, or the one at that path (with a '/' in it), with its parameters. Fails with kUsage when there is
-// none, kPlugin when the file is refused.
-Result<> print_plugin(const PluginRegistry &registry, const std::string &plugin, PluginsFormat format, std::ostream &out);
+// Without a name: all plugins by kind and name, then the files that were refused and why. With one: each plugin with that name or id,
+// or the one at that path (a name with '/' in it), with its parameters. json: the same facts for programs. Fails with kUsage when there
+// is no such plugin, kPlugin when the file is refused.
+Result<> print_plugins(const PluginRegistry &registry, const std::string &name, bool json, std::ostream &out);
 
 }  // namespace trainhost
