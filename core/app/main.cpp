@@ -83,9 +83,13 @@ Verb plugins_verb() {
   Verb verb{"trainhost plugins [NAME]", "list the plugins found, or the parameters of one", options::options_description("options"), {}, {}};
   verb.accepted.add_options()("name", options::value<std::string>()->default_value(""), "show the parameters of this plugin")("json", options::bool_switch(), "print JSON");
   verb.positional.add("name", 1);
-  verb.act = [](const auto &given) {
+  verb.act = [](const auto &given) -> Result<> {
     const PluginRegistry registry(PluginRegistry::default_folders());
-    return print_plugins(registry, given["name"].template as<std::string>(), given["json"].template as<bool>(), std::cout);
+    const auto format = given["json"].template as<bool>() ? PluginsFormat::kJson : PluginsFormat::kTable;
+    const std::string name = given["name"].template as<std::string>();
+    if (!name.empty()) return print_plugin(registry, name, format, std::cout);
+    print_plugins(registry, format, std::cout);
+    return Result<>{};
   };
   return verb;
 }
