@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
+#include <sstream>
 #include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,12 +18,46 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-// Columns two spaces apart; a row's last cell may run on.
-void print_table(const std::vector<Row> &rows, std::string_view indent, std::ostream &out) {
+constexpr size_t kLineWidth = 120, kNarrowestColumn = 40;
+
+std::vector<size_t> widths_of(const std::vector<Row> &rows) {
   std::vector<size_t> widths(rows.front().size());
   for (const Row &row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
+  return widths;
+}
+
+// The text in lines of at most `width` characters, cut between words; a longer word has a line of its own.
+std::vector<std::string> wrapped(const std::string &text, size_t width) {
+  std::vector<std::string> lines{""};
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) lines.emplace_back();
+    lines.back() += (lines.back().empty() ? "" : " ") + word;
+  }
+  return lines;
+}
+
+// Rows whose last cell is too wide go on in rows that are empty but for it.
+std::vector<Row> with_wrapped_last_column(const std::vector<Row> &rows) {
+  const std::vector<size_t> widths = widths_of(rows);
+  const size_t before = std::accumulate(widths.begin(), widths.end() - 1, 2 * (widths.size() - 1));
+  const size_t width = std::max(kLineWidth - std::min(before, kLineWidth), kNarrowestColumn);
+  std::vector<Row> result;
+  for (const Row &row : rows) {
+    Row cells = row;
+    for (std::string &line : wrapped(row.back(), width)) {
+      cells.back() = std::move(line);
+      result.push_back(std::exchange(cells, Row(row.size())));
+    }
+  }
+  return result;
+}
+
+// Columns two spaces apart.
+void print_table(const std::vector<Row> &rows, std::string_view indent, std::ostream &out) {
+  const std::vector<size_t> widths = widths_of(rows);
   for (const Row &row : rows) {
     std::string line(indent);
     for (size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}", row[i], i + 1 < row.size() ? widths[i] + 2 : 0);
@@ -43,7 +80,9 @@ struct Shown {
 };
 
 std::string range_of(const ParameterSpec &spec) {
-  if (spec.minimum && spec.maximum) return fmt::format("{}{} to {}", spec.exclusive_minimum ? "above " : "", *spec.minimum, *spec.maximum);
+  if (spec.minimum && spec.maximum) {
+    return fmt::format(fmt::runtime(spec.exclusive_minimum ? "above {}, at most {}" : "{} to {}"), *spec.minimum, *spec.maximum);
+  }
   if (spec.minimum) return fmt::format("{} {}", spec.exclusive_minimum ? "above" : "at least", *spec.minimum);
   return spec.maximum ? fmt::format("at most {}", *spec.maximum) : "";
 }
@@ -56,7 +95,7 @@ void print_parameters(const std::vector<ParameterSpec> &parameters, std::ostream
                     range_of(spec), spec.unit, spec.doc.empty() ? choices : spec.doc});
     if (!choices.empty() && !spec.doc.empty()) rows.push_back({"", "", "", "", "", choices});
   }
-  print_table(rows, "", out);
+  print_table(with_wrapped_last_column(rows), "", out);
 }
 
 void print(const Manifest &manifest, std::ostream &out) {

@@ -45,14 +45,15 @@ TEST_F(PluginsVerb, ShowsTheParametersOfOne) {
                                       "  file  " + folder_ / "mirror.so" + "\n"
                                       "  ABI   needs 1.0, built with 1.0\n"
                                       "\n"
-                                      "PARAMETER  TYPE     DEFAULT   RANGE         UNIT    MEANING\n"
-                                      "count      integer  3         1 to 10       things  How many.\n"
-                                      "rate       number   1         above 0               How fast.\n"
-                                      "fraction   number   0.5       above 0 to 1          How much of it.\n"
+                                      "PARAMETER  TYPE     DEFAULT   RANGE               UNIT    MEANING\n"
+                                      "count      integer  3         1 to 10             things  How many.\n"
+                                      "rate       number   1         above 0                     How fast.\n"
+                                      "fraction   number   0.5       above 0, at most 1          How much of it: of a meaning so long that one line of a\n"
+                                      "                                                          terminal could not hold it beside what stands before it.\n"
                                       "enabled    boolean  true\n"
-                                      "shape      string   \"linear\"                        one of linear, cosine, sqrt\n"
+                                      "shape      string   \"linear\"                              one of linear, cosine, sqrt\n"
                                       "length     amount   \"10%\"     at least 0\n"
-                                      "label      string   required                        What it is called.\n");
+                                      "label      string   required                              What it is called.\n");
   EXPECT_EQ(printed("org.trainhost.test.mirror", false), printed("mirror", false));
   EXPECT_EQ(printed(folder_ / "mirror.so", false), printed("mirror", false));
   EXPECT_TRUE(printed("canary", false).ends_with("  LibTorch  2.11.0\n\nIt takes no parameters.\n")) << printed("canary", false);
