@@ -41,10 +41,17 @@ struct AdamW {
     state_views.reserve(2 * runner.parameter_count());
     for (size_t i = 0; i < runner.parameter_count(); ++i) {
       const th_parameter_info &info = runner.model().parameters()[i];
-      const auto view = [&](float *data) { return views.emplace_back(data, std::initializer_list<int64_t>{static_cast<int64_t>(runner.parameter(i).size())}).view(); };
+      const auto view = [&](float *data) {
+        return views.emplace_back(data, std::initializer_list<int64_t>{static_cast<int64_t>(runner.parameter(i).size())}).view();
+      };
       for (size_t s = 2 * i; s < 2 * i + 2; ++s) state_views.push_back(view(states[s].data()));
-      updates.push_back({&info, view(runner.parameter(i).data()), view(runner.gradient(i).data()), {}, state_views.data() + 2 * i,
-                         0.01 * info.lr_scale, static_cast<double>(info.weight_decay)});
+      updates.push_back({&info,
+                         view(runner.parameter(i).data()),
+                         view(runner.gradient(i).data()),
+                         {},
+                         state_views.data() + 2 * i,
+                         0.01 * info.lr_scale,
+                         static_cast<double>(info.weight_decay)});
     }
     const float clip = 1;
     const th_update_call call{sizeof(th_update_call), 0, step, &clip, std::nan(""), nullptr};
@@ -77,15 +84,15 @@ int run(const std::string &size, int steps) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double median = seconds[seconds.size() / 2], tokens = kSequences * kLength;
-  std::printf("{\"trainer\": \"trainhost-minicpm\", \"size\": \"%s\", \"seconds_per_step\": %.4f, \"fastest_step\": %.4f, "
-              "\"processor_seconds\": %.4f, \"tokens_per_second\": %.1f, \"peak_rss_mib\": %ld, \"last_loss\": %.4f}\n",
-              size.c_str(), median, seconds[0], processor_seconds[processor_seconds.size() / 2], tokens / median, usage.ru_maxrss / 1024, static_cast<double>(loss));
+  std::printf(
+      "{\"trainer\": \"trainhost-minicpm\", \"size\": \"%s\", \"seconds_per_step\": %.4f, \"fastest_step\": %.4f, "
+      "\"processor_seconds\": %.4f, \"tokens_per_second\": %.1f, \"peak_rss_mib\": %ld, \"last_loss\": %.4f}\n",
+      size.c_str(), median, seconds[0], processor_seconds[processor_seconds.size() / 2], tokens / median, usage.ru_maxrss / 1024,
+      static_cast<double>(loss));
   return 0;
 }
 
 }  // namespace
 }  // namespace trainhost
 
-int main(int count, char **arguments) {
-  return trainhost::run(count > 1 ? arguments[1] : "9m", count > 2 ? std::atoi(arguments[2]) : 8);
-}
+int main(int count, char **arguments) { return trainhost::run(count > 1 ? arguments[1] : "9m", count > 2 ? std::atoi(arguments[2]) : 8); }

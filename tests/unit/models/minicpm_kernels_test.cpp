@@ -79,11 +79,14 @@ TEST_P(KernelsTest, SwiGlu) {
   auto both = gradient;
   k_.swiglu_backward(gate_up.data(), kWidth, 0, kRows, both.data());
   expect_close(both, [&](size_t i) { return gate(i) * sigmoid(i) * up(i); });
-  expect_close(gate_up, [&](size_t i) {
-    const size_t row = i / (2 * kWidth), column = i % (2 * kWidth), j = row * kWidth + column % kWidth;
-    const double s = sigmoid(j);
-    return column >= kWidth ? gradient[j] * gate(j) * s : gradient[j] * up(j) * s * (1 + gate(j) * (1 - s));
-  }, 1e-5);
+  expect_close(
+      gate_up,
+      [&](size_t i) {
+        const size_t row = i / (2 * kWidth), column = i % (2 * kWidth), j = row * kWidth + column % kWidth;
+        const double s = sigmoid(j);
+        return column >= kWidth ? gradient[j] * gate(j) * s : gradient[j] * up(j) * s * (1 + gate(j) * (1 - s));
+      },
+      1e-5);
 }
 
 TEST_P(KernelsTest, CausalSoftmax) {
@@ -104,7 +107,8 @@ TEST_P(KernelsTest, CausalSoftmax) {
   auto again = scores, ds = gradient;
   k_.causal_softmax_backward(again.data(), ds.data(), kRows, kKeys, kFirst, log_sum.data(), delta.data());
   expect_close(again, probability, 1e-5);
-  expect_close(ds, [&](size_t i) { return probability(i) * (gradient[i] - delta[i / kKeys]); }, 1e-5);
+  expect_close(
+      ds, [&](size_t i) { return probability(i) * (gradient[i] - delta[i / kKeys]); }, 1e-5);
 }
 
 TEST_P(KernelsTest, CrossEntropy) {

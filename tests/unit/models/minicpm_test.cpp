@@ -14,7 +14,7 @@ namespace {
 using Parameters = std::map<std::string, ParameterValue>;
 constexpr int32_t kVocabulary = 96;
 
-const Parameters kSmall{{"layers", int64_t{2}}, {"width", int64_t{48}},         {"heads", int64_t{4}},
+const Parameters kSmall{{"layers", int64_t{2}},   {"width", int64_t{48}},        {"heads", int64_t{4}},
                         {"kv_heads", int64_t{2}}, {"feed_forward", int64_t{80}}, {"dim_model_base", int64_t{24}}};
 
 // Four sequences of 72 tokens; the first document of the second one is 30 tokens long.
@@ -33,10 +33,11 @@ std::vector<std::vector<float>> gradients(ModelRunner &runner) {
 TokenBatch sequences(const TokenBatch &batch, uint32_t begin, uint32_t end) {
   const uint32_t first = begin * batch.sequence_length, last = end * batch.sequence_length;
   const auto part = [&](const auto &items) { return std::decay_t<decltype(items)>(items.begin() + first, items.begin() + last); };
-  TokenBatch result{end - begin, batch.sequence_length, part(batch.tokens), part(batch.targets), part(batch.loss_weights),
-                    part(batch.positions), {}, {}};
+  TokenBatch result{
+      end - begin, batch.sequence_length, part(batch.tokens), part(batch.targets), part(batch.loss_weights), part(batch.positions), {}, {}};
   for (const int32_t start : batch.document_starts) {
-    if (start >= static_cast<int32_t>(first) && start <= static_cast<int32_t>(last)) result.document_starts.push_back(start - static_cast<int32_t>(first));
+    if (start >= static_cast<int32_t>(first) && start <= static_cast<int32_t>(last))
+      result.document_starts.push_back(start - static_cast<int32_t>(first));
   }
   return result;
 }
@@ -103,8 +104,15 @@ TEST(Minicpm, StaysFiniteWithHugeLogitsAndShowsNotANumber) {
 }
 
 th_model_options options_for(uint32_t vocabulary, uint8_t dtype_code = TH_DTYPE_FLOAT, uint8_t bits = 32) {
-  return {.struct_size = sizeof(th_model_options), .vocabulary_size = vocabulary, .device_type = TH_DEVICE_CPU, .device_index = 0,
-          .compute_code = dtype_code, .compute_bits = bits, .reserved = 0, .sequence_length = 256, .tokens = 256};
+  return {.struct_size = sizeof(th_model_options),
+          .vocabulary_size = vocabulary,
+          .device_type = TH_DEVICE_CPU,
+          .device_index = 0,
+          .compute_code = dtype_code,
+          .compute_bits = bits,
+          .reserved = 0,
+          .sequence_length = 256,
+          .tokens = 256};
 }
 
 // Parameters without the embedding, of the ladder in MiniCPM (arXiv 2404.06395, tables 2 and 8).
@@ -114,7 +122,10 @@ TEST(Minicpm, HasTheParametersOfTheLadder) {
   };
   for (const auto &size : {Size{8, 320, 5, 0, 800, 9'426'240}, Size{12, 512, 8, 0, 1280, 36'188'672},
                            Size{52, 1536, 24, 8, 3840, 1'247'442'432}, Size{40, 2304, 36, 36, 5760, 2'442'057'984}}) {
-    const Parameters parameters{{"layers", size.layers}, {"width", size.width}, {"heads", size.heads}, {"kv_heads", size.kv_heads},
+    const Parameters parameters{{"layers", size.layers},
+                                {"width", size.width},
+                                {"heads", size.heads},
+                                {"kv_heads", size.kv_heads},
                                 {"feed_forward", size.feed_forward}};
     const auto model = *Model::create(plugin_under_test(PluginKind::kModel, "minicpm", parameters), options_for(1000));
     int64_t count = 0;
@@ -137,8 +148,9 @@ TEST(Minicpm, ScalesHiddenMatricesWithTheWidth) {
 }
 
 TEST(Minicpm, CountsTheOperationsOfALayer) {
-  const auto model = *Model::create(plugin_under_test(PluginKind::kModel, "minicpm", {{"width", int64_t{512}}, {"heads", int64_t{8}}, {"feed_forward", int64_t{1280}}}),
-                                    options_for(8192));
+  const auto model = *Model::create(
+      plugin_under_test(PluginKind::kModel, "minicpm", {{"width", int64_t{512}}, {"heads", int64_t{8}}, {"feed_forward", int64_t{1280}}}),
+      options_for(8192));
   // Twice a layer's weights, and q.k and p.v with the 128 keys that a token of 256 sees on average.
   EXPECT_EQ(model->units()[1].forward_flops_per_token, 2.0 * (4 * 512 * 512 + 3 * 512 * 1280) + 2 * 2 * 128 * 512);
   EXPECT_EQ(model->units().back().forward_flops_per_token, 2.0 * 512 * 8192);
