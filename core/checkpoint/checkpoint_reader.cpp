@@ -56,7 +56,7 @@ bool is_wanted(const ManifestTensor &tensor, LoadScope scope) {
 using Destinations = std::map<std::string_view, std::span<float>>;
 
 // The given tensors by name, once it is sure that they are exactly the wanted ones of the checkpoint.
-Result<Destinations> match(const std::string &path, const Manifest &manifest, std::span<NamedTensor> tensors, LoadScope scope) {
+Result<Destinations> match(const std::string &path, const CheckpointManifest &manifest, std::span<NamedTensor> tensors, LoadScope scope) {
   std::map<std::string_view, const NamedTensor *> missing;
   Destinations destinations;
   for (const NamedTensor &tensor : tensors) {
@@ -79,13 +79,13 @@ Result<Destinations> match(const std::string &path, const Manifest &manifest, st
   return failure(ErrorKind::kRecipe, path + ": lacks tensor \"" + std::string(missing.begin()->first) + "\", which this run has");
 }
 
-Result<> verify_bytes(FileSystem &files, const std::string &path, const Manifest &manifest) {
+Result<> verify_bytes(FileSystem &files, const std::string &path, const CheckpointManifest &manifest) {
   for (const ManifestFile &file : manifest.files) TRAINHOST_CHECK(verify_shard_bytes(files, path + "/" + file.name, file));
   return {};
 }
 
 // Opens every shard, so that the tensors of all headers are known to be right before one is read.
-Result<std::vector<ShardReader>> open_shards(FileSystem &files, const std::string &path, const Manifest &manifest) {
+Result<std::vector<ShardReader>> open_shards(FileSystem &files, const std::string &path, const CheckpointManifest &manifest) {
   std::vector<ShardReader> shards;
   for (const ManifestFile &file : manifest.files) {
     TRAINHOST_TRY(ShardReader shard, ShardReader::open(files, path, file.name, manifest));
@@ -107,7 +107,7 @@ Result<> fill(std::span<const ShardReader> shards, const Destinations &destinati
 }  // namespace
 
 Result<> CheckpointDirectory::verify(const std::string &path) const {
-  TRAINHOST_TRY(const Manifest manifest, read_manifest(*files_, path));
+  TRAINHOST_TRY(const CheckpointManifest manifest, read_manifest(*files_, path));
   TRAINHOST_CHECK(verify_bytes(*files_, path, manifest));
   TRAINHOST_TRY(const auto shards, open_shards(*files_, path, manifest));
   for (const ShardReader &shard : shards) {
@@ -118,7 +118,7 @@ Result<> CheckpointDirectory::verify(const std::string &path) const {
 
 Result<CheckpointContents> CheckpointDirectory::load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected,
                                                      LoadScope scope) const {
-  TRAINHOST_TRY(Manifest manifest, read_manifest(*files_, path));
+  TRAINHOST_TRY(CheckpointManifest manifest, read_manifest(*files_, path));
   TRAINHOST_CHECK(compare_fingerprints(path, manifest.fingerprints, expected));
   TRAINHOST_TRY(const Destinations destinations, match(path, manifest, tensors, scope));
   TRAINHOST_CHECK(verify_bytes(*files_, path, manifest));

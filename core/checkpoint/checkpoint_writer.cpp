@@ -14,7 +14,7 @@ namespace {
 // A checkpoint that is complete in memory: what is written is fixed to the byte before the first byte is written.
 struct PreparedCheckpoint {
   std::vector<Shard> shards;
-  Manifest manifest;
+  CheckpointManifest manifest;
   std::string manifest_text, checksums_text;
 
   // What it takes on a disk that gives space out in blocks, its directory included.
@@ -71,12 +71,12 @@ Result<> publish(FileSystem &files, const std::string &partial, const std::strin
   return {};
 }
 
-bool same_contents(Manifest a, const Manifest &b) {
+bool same_contents(CheckpointManifest a, const CheckpointManifest &b) {
   a.created = b.created;
   return a == b;
 }
 
-bool same_tensors(const Manifest &a, const Manifest &b) { return !a.tensors.empty() && a.tensors == b.tensors; }
+bool same_tensors(const CheckpointManifest &a, const CheckpointManifest &b) { return !a.tensors.empty() && a.tensors == b.tensors; }
 
 }  // namespace
 
@@ -115,7 +115,7 @@ std::string CheckpointDirectory::finish_save(uint64_t step, const std::string &p
   return path;
 }
 
-void CheckpointDirectory::warn_if_unchanged(const Manifest &manifest) const {
+void CheckpointDirectory::warn_if_unchanged(const CheckpointManifest &manifest) const {
   const auto names = files_->list(folder_);
   if (!names) return;
   std::optional<uint64_t> previous;

@@ -73,8 +73,8 @@ Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors)
   return shards;
 }
 
-Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
-  Manifest manifest{.step = contents.step,
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
+  CheckpointManifest manifest{.step = contents.step,
                     .tokens = contents.tokens,
                     .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
                     .label = contents.label,
@@ -119,7 +119,7 @@ Result<> verify_shard_bytes(FileSystem &files, const std::string &path, const Ma
   return failure(ErrorKind::kData, path + ": its SHA-256 is not the manifest's, so its contents are damaged");
 }
 
-Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &directory, const std::string &name, const Manifest &manifest) {
+Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &directory, const std::string &name, const CheckpointManifest &manifest) {
   ShardReader reader;
   reader.path_ = directory + "/" + name;
   TRAINHOST_TRY(reader.file_, files.open(reader.path_));

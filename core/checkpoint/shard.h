@@ -26,7 +26,7 @@ struct Shard {
 Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors);
 
 // The manifest of what the memory holds now: nothing that is written later can differ from it unnoticed. Reads all tensors twice.
-Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards);
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards);
 
 // Writes the file from the tensors' own memory and makes its contents durable.
 Result<> write_shard(FileSystem &files, const std::string &path, const Shard &shard);
@@ -38,7 +38,7 @@ Result<> verify_shard_bytes(FileSystem &files, const std::string &path, const Ma
 class ShardReader {
  public:
   // Reads the header; the tensors in it must be exactly those that the manifest names for this file.
-  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const std::string &name, const Manifest &manifest);
+  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const std::string &name, const CheckpointManifest &manifest);
 
   // One per tensor, in the order of the manifest.
   const std::vector<SafetensorsTensor> &tensors() const { return layout_.tensors; }
