@@ -133,7 +133,7 @@ void merge(Table &base, Table &&over) {
 
 class FileReader {
  public:
-  FileReader(Document &document, Mistakes &mistakes) : document_(document), mistakes_(mistakes) {}
+  FileReader(RecipeDocument &document, Mistakes &mistakes) : document_(document), mistakes_(mistakes) {}
 
   // The file with its includes. `included_at` is where it is asked for; nothing for the recipe itself.
   Table read(const std::string &path, const std::optional<Position> &included_at) {
@@ -187,7 +187,7 @@ class FileReader {
     return whole;
   }
 
-  Document &document_;
+  RecipeDocument &document_;
   Mistakes &mistakes_;
   std::error_code ignored_;
   std::vector<std::filesystem::path> open_;  // being read, outermost first
@@ -285,14 +285,14 @@ struct Describer {
 
 std::string description(const Value &value) { return std::visit(Describer(), value.data); }
 
-Document read_document(const std::string &path, Mistakes &mistakes) {
-  Document document;
+RecipeDocument read_document(const std::string &path, Mistakes &mistakes) {
+  RecipeDocument document;
   document.root.data = FileReader(document, mistakes).read(path, std::nullopt);
   document.root.position = document.root.key_position = {path, 1, 1};
   return document;
 }
 
-void apply_settings(Document &document, const std::vector<std::string> &settings, Mistakes &mistakes) {
+void apply_settings(RecipeDocument &document, const std::vector<std::string> &settings, Mistakes &mistakes) {
   for (const std::string &setting : settings) {
     document.files.push_back("--set " + setting);
     Setting(setting, mistakes).apply(document.root);
