@@ -60,6 +60,7 @@ Result<Destinations> match(const std::string &path, const CheckpointManifest &ma
   std::map<std::string_view, const NamedTensor *> missing;
   Destinations destinations;
   for (const NamedTensor &tensor : tensors) {
+    TRAINHOST_CHECK(check_tensor(tensor));
     missing[tensor.name] = &tensor;
     if (!destinations.emplace(tensor.name, tensor.values).second)
       return failure(ErrorKind::kInternal, "two tensors to load are named \"" + tensor.name + "\"");
@@ -79,19 +80,19 @@ Result<Destinations> match(const std::string &path, const CheckpointManifest &ma
   return failure(ErrorKind::kRecipe, path + ": lacks tensor \"" + std::string(missing.begin()->first) + "\", which this run has");
 }
 
-Result<> verify_bytes(FileSystem &files, const std::string &path, const CheckpointManifest &manifest) {
-  for (const ManifestFile &file : manifest.files) TRAINHOST_CHECK(verify_shard_bytes(files, path + "/" + file.name, file));
-  return {};
-}
-
-// Opens every shard, so that the tensors of all headers are known to be right before one is read.
+// Opens every file of the checkpoint, so that all headers are known to be right.
 Result<std::vector<ShardReader>> open_shards(FileSystem &files, const std::string &path, const CheckpointManifest &manifest) {
   std::vector<ShardReader> shards;
   for (const ManifestFile &file : manifest.files) {
-    TRAINHOST_TRY(ShardReader shard, ShardReader::open(files, path, file.name, manifest));
+    TRAINHOST_TRY(ShardReader shard, ShardReader::open(files, path, file, manifest));
     shards.push_back(std::move(shard));
   }
   return shards;
+}
+
+Result<> verify_all(std::span<const ShardReader> shards) {
+  for (const ShardReader &shard : shards) TRAINHOST_CHECK(shard.verify());
+  return {};
 }
 
 Result<> fill(std::span<const ShardReader> shards, const Destinations &destinations) {
@@ -108,8 +109,8 @@ Result<> fill(std::span<const ShardReader> shards, const Destinations &destinati
 
 Result<> CheckpointDirectory::verify(const std::string &path) const {
   TRAINHOST_TRY(const CheckpointManifest manifest, read_manifest(*files_, path));
-  TRAINHOST_CHECK(verify_bytes(*files_, path, manifest));
   TRAINHOST_TRY(const auto shards, open_shards(*files_, path, manifest));
+  TRAINHOST_CHECK(verify_all(shards));
   for (const ShardReader &shard : shards) {
     for (size_t i = 0; i < shard.tensors().size(); ++i) TRAINHOST_CHECK(shard.verify(i));
   }
@@ -120,9 +121,9 @@ Result<CheckpointContents> CheckpointDirectory::load(const std::string &path, st
                                                      LoadScope scope) const {
   TRAINHOST_TRY(CheckpointManifest manifest, read_manifest(*files_, path));
   TRAINHOST_CHECK(compare_fingerprints(path, manifest.fingerprints, expected));
-  TRAINHOST_TRY(const Destinations destinations, match(path, manifest, tensors, scope));
-  TRAINHOST_CHECK(verify_bytes(*files_, path, manifest));
   TRAINHOST_TRY(const auto shards, open_shards(*files_, path, manifest));
+  TRAINHOST_TRY(const Destinations destinations, match(path, manifest, tensors, scope));
+  TRAINHOST_CHECK(verify_all(shards));
   TRAINHOST_CHECK(fill(shards, destinations));
   return CheckpointContents{.step = manifest.step,
                             .tokens = manifest.tokens,

@@ -47,7 +47,10 @@ Result<> write_text(FileSystem &files, const std::string &path, const std::strin
 Result<> write_directory(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
   TRAINHOST_CHECK(files.create_directories(directory));
   for (const Shard &shard : prepared.shards) TRAINHOST_CHECK(write_shard(files, directory + "/" + shard.name, shard));
-  for (const ManifestFile &file : prepared.manifest.files) TRAINHOST_CHECK(verify_shard_bytes(files, directory + "/" + file.name, file));
+  for (const ManifestFile &file : prepared.manifest.files) {
+    TRAINHOST_TRY(const auto written, ShardReader::open(files, directory, file, prepared.manifest));
+    TRAINHOST_CHECK(written.verify());
+  }
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kFileName), prepared.manifest_text));
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kChecksumsName), prepared.checksums_text));
   TRAINHOST_CHECK(files.sync_directory(directory));
