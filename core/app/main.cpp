@@ -1,4 +1,5 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
+#include <csignal>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -164,6 +165,7 @@ Result<> run(std::vector<std::string> arguments) {
 }  // namespace trainhost
 
 int main(int argc, char **argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
   const auto outcome = trainhost::run({argv + 1, argv + argc});
   if (outcome) return 0;
   if (outcome.error().kind == trainhost::ErrorKind::kStopped) {
