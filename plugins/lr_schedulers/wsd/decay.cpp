@@ -44,10 +44,6 @@ void check(const DecayParameters &p, std::string_view shape) {
     throw Failure(TH_INVALID,
                   "shape = \"half_life\" with floor = " + std::to_string(p.floor) + "; it halves without a floor: expected floor = 0");
   }
-  if (shape == "half_life" && p.half_life <= 0) throw Failure(TH_INVALID, "half_life is 0 tokens; expected a length above 0");
-  if ((shape == "power" || shape == "one_minus_power") && p.exponent <= 0) {
-    throw Failure(TH_INVALID, "exponent is 0; the shape \"" + std::string(shape) + "\" expects one above 0");
-  }
 }
 
 }  // namespace
