@@ -28,10 +28,6 @@ struct Places {
   size_t done;  // how many of them have been looked at
 };
 
-void sort(std::vector<uint32_t> &places) {
-  if (!std::ranges::is_sorted(places)) std::ranges::sort(places);
-}
-
 }  // namespace
 
 Merger::Merger(const Vocabulary &vocabulary) : byte_ids_(vocabulary.byte_ids), merges_(vocabulary.merges), ranks_(vocabulary.merges.size()) {
@@ -68,8 +64,11 @@ void Merger::merge_short(Scratch &scratch) const {
 }
 
 // Goes from merge to merge, the lowest rank first, over a list of the places where its pair was seen. A place is stale when its pair has
-// changed since. The places of a rank are complete when its turn comes: whatever the turn brings about contains the merge's result,
-// which is longer than either of its parts. So one sort puts them from left to right.
+// changed since.
+//
+// Lists fill from left to right by themselves: a stretch whose ends no merge has crossed goes through the same merges wherever it is, and
+// of two equal stretches the left one is always ahead. Nor does a list grow during its own turn: what the turn brings about contains the
+// merge's result, which is longer than either of its parts.
 void Merger::merge_long(Scratch &scratch) const {
   constexpr uint32_t kNone = UINT32_MAX;
   auto &symbols = scratch.symbols;
@@ -103,7 +102,6 @@ void Merger::merge_long(Scratch &scratch) const {
     const uint32_t rank = waiting.top();
     waiting.pop();
     const uint32_t list = list_of_rank[rank];
-    if (lists[list].done == 0) sort(lists[list].places);
     while (lists[list].done < lists[list].places.size() && (waiting.empty() || waiting.top() > rank)) {
       const uint32_t place = lists[list].places[lists[list].done++];
       Link &link = links[place];
