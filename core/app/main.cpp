@@ -1,4 +1,5 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
+#include <csignal>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -83,13 +84,9 @@ Verb plugins_verb() {
   Verb verb{"trainhost plugins [NAME]", "list the plugins found, or the parameters of one", options::options_description("options"), {}, {}};
   verb.accepted.add_options()("name", options::value<std::string>()->default_value(""), "show the parameters of this plugin")("json", options::bool_switch(), "print JSON");
   verb.positional.add("name", 1);
-  verb.act = [](const auto &given) -> Result<> {
+  verb.act = [](const auto &given) {
     const PluginRegistry registry(PluginRegistry::default_folders());
-    const auto format = given["json"].template as<bool>() ? PluginsFormat::kJson : PluginsFormat::kTable;
-    const std::string name = given["name"].template as<std::string>();
-    if (!name.empty()) return print_plugin(registry, name, format, std::cout);
-    print_plugins(registry, format, std::cout);
-    return Result<>{};
+    return print_plugins(registry, given["name"].template as<std::string>(), given["json"].template as<bool>(), std::cout);
   };
   return verb;
 }
@@ -108,18 +105,19 @@ Verb checkpoints_verb() {
 }
 
 std::map<std::string, Verb> all_verbs() {
-  std::map<std::string, Verb> verbs;
-  verbs["train"] = train_verb();
-  verbs["check"] = {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
-                    [](const auto &given) { return check(recipe_from(given), std::cout); }};
-  verbs["prepare"] = {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
-                      [](const auto &given) { return prepare(recipe_from(given), std::cout); }};
-  verbs["evaluate"] = {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
-                       [](const auto &given) { return evaluate(run_from(given), std::cout); }};
-  verbs["generate"] = generate_verb();
-  verbs["plugins"] = plugins_verb();
-  verbs["checkpoints"] = checkpoints_verb();
-  return verbs;
+  return {{"train", train_verb()},
+          {"check",
+           {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
+            [](const auto &given) { return check(recipe_from(given), std::cout); }}},
+          {"prepare",
+           {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
+            [](const auto &given) { return prepare(recipe_from(given), std::cout); }}},
+          {"evaluate",
+           {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
+            [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
+          {"generate", generate_verb()},
+          {"plugins", plugins_verb()},
+          {"checkpoints", checkpoints_verb()}};
 }
 
 void print_overview(const std::map<std::string, Verb> &verbs, std::ostream &out) {
@@ -167,6 +165,7 @@ Result<> run(std::vector<std::string> arguments) {
 }  // namespace trainhost
 
 int main(int argc, char **argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
   const auto outcome = trainhost::run({argv + 1, argv + argc});
   if (outcome) return 0;
   if (outcome.error().kind == trainhost::ErrorKind::kStopped) {

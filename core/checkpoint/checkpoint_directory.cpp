@@ -43,7 +43,7 @@ Result<> reclaim(FileSystem &files, const std::string &folder) {
 }
 
 // What a manifest cannot know: whether its files are there and of their sizes.
-std::string size_problem(FileSystem &files, const std::string &directory, const Manifest &manifest) {
+std::string size_problem(FileSystem &files, const std::string &directory, const CheckpointManifest &manifest) {
   for (const ManifestFile &expected : manifest.files) {
     const std::string path = directory + "/" + expected.name;
     const auto file = files.open(path);

@@ -14,7 +14,7 @@ namespace {
 // A checkpoint that is complete in memory: what is written is fixed to the byte before the first byte is written.
 struct PreparedCheckpoint {
   std::vector<Shard> shards;
-  Manifest manifest;
+  CheckpointManifest manifest;
   std::string manifest_text, checksums_text;
 
   // What it takes on a disk that gives space out in blocks, its directory included.
@@ -47,7 +47,10 @@ Result<> write_text(FileSystem &files, const std::string &path, const std::strin
 Result<> write_directory(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
   TRAINHOST_CHECK(files.create_directories(directory));
   for (const Shard &shard : prepared.shards) TRAINHOST_CHECK(write_shard(files, directory + "/" + shard.name, shard));
-  for (const ManifestFile &file : prepared.manifest.files) TRAINHOST_CHECK(verify_shard_bytes(files, directory + "/" + file.name, file));
+  for (const ManifestFile &file : prepared.manifest.files) {
+    TRAINHOST_TRY(const auto written, ShardReader::open(files, directory, file, prepared.manifest));
+    TRAINHOST_CHECK(written.verify());
+  }
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kFileName), prepared.manifest_text));
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kChecksumsName), prepared.checksums_text));
   TRAINHOST_CHECK(files.sync_directory(directory));
@@ -71,12 +74,12 @@ Result<> publish(FileSystem &files, const std::string &partial, const std::strin
   return {};
 }
 
-bool same_contents(Manifest a, const Manifest &b) {
+bool same_contents(CheckpointManifest a, const CheckpointManifest &b) {
   a.created = b.created;
   return a == b;
 }
 
-bool same_tensors(const Manifest &a, const Manifest &b) { return !a.tensors.empty() && a.tensors == b.tensors; }
+bool same_tensors(const CheckpointManifest &a, const CheckpointManifest &b) { return !a.tensors.empty() && a.tensors == b.tensors; }
 
 }  // namespace
 
@@ -115,7 +118,7 @@ std::string CheckpointDirectory::finish_save(uint64_t step, const std::string &p
   return path;
 }
 
-void CheckpointDirectory::warn_if_unchanged(const Manifest &manifest) const {
+void CheckpointDirectory::warn_if_unchanged(const CheckpointManifest &manifest) const {
   const auto names = files_->list(folder_);
   if (!names) return;
   std::optional<uint64_t> previous;

@@ -16,13 +16,6 @@ constexpr uint64_t kPieceBytes = 1 << 20;  // what is read at a time when nothin
 
 std::span<const std::byte> bytes_of(const NamedTensor &tensor) { return std::as_bytes(tensor.values); }
 
-Result<> check(const NamedTensor &tensor) {
-  const auto bytes = safetensors::tensor_bytes(manifest::kTensorDtype, tensor.shape);
-  if (bytes && *bytes == tensor.values.size_bytes()) return {};
-  return failure(ErrorKind::kInternal,
-                 "tensor \"" + tensor.name + "\" has " + std::to_string(tensor.values.size()) + " values, which do not fit its shape");
-}
-
 Result<Shard> make_shard(std::string_view name, const std::vector<const NamedTensor *> &tensors) {
   Shard shard{.name = std::string(name), .layout = {}, .tensors = {}};
   std::vector<SafetensorsTensor> descriptions;
@@ -58,10 +51,17 @@ Result<std::string> hash_range(ReadableFile &file, uint64_t begin, uint64_t end)
 
 }  // namespace
 
+Result<> check_tensor(const NamedTensor &tensor) {
+  const auto bytes = safetensors::tensor_bytes(manifest::kTensorDtype, tensor.shape);
+  if (bytes && *bytes == tensor.values.size_bytes()) return {};
+  return failure(ErrorKind::kInternal,
+                 "tensor \"" + tensor.name + "\" has " + std::to_string(tensor.values.size()) + " values, which do not fit its shape");
+}
+
 Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors) {
   std::vector<const NamedTensor *> parameters, others;
   for (const NamedTensor &tensor : tensors) {
-    TRAINHOST_CHECK(check(tensor));
+    TRAINHOST_CHECK(check_tensor(tensor));
     (tensor.name.starts_with(manifest::kModelPrefix) ? parameters : others).push_back(&tensor);
   }
   std::vector<Shard> shards;
@@ -73,8 +73,8 @@ Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors)
   return shards;
 }
 
-Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
-  Manifest manifest{.step = contents.step,
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
+  CheckpointManifest manifest{.step = contents.step,
                     .tokens = contents.tokens,
                     .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
                     .label = contents.label,
@@ -82,7 +82,10 @@ Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard
                     .trainer_state = contents.trainer_state,
                     .files = {},
                     .tensors = {}};
-  auto files = std::async(std::launch::async, [&] {
+  uint64_t bytes = 0;
+  for (const Shard &shard : shards) bytes += shard.layout.file_bytes();
+  // The files and the tensors are hashed at the same time, except where starting a thread takes longer than it saves.
+  auto files = std::async(bytes < kPieceBytes ? std::launch::deferred : std::launch::async, [&] {
     std::vector<ManifestFile> hashed;
     for (const Shard &shard : shards) hashed.push_back(hash_shard(shard));
     return hashed;
@@ -108,34 +111,35 @@ Result<> write_shard(FileSystem &files, const std::string &path, const Shard &sh
   return file->close();
 }
 
-Result<> verify_shard_bytes(FileSystem &files, const std::string &path, const ManifestFile &expected) {
-  TRAINHOST_TRY(const auto file, files.open(path));
-  if (file->size() != expected.bytes) {
-    return failure(ErrorKind::kData,
-                   path + ": has " + std::to_string(file->size()) + " bytes, the manifest says " + std::to_string(expected.bytes));
-  }
-  TRAINHOST_TRY(const std::string digest, hash_range(*file, 0, file->size()));
-  if (digest == expected.sha256) return {};
-  return failure(ErrorKind::kData, path + ": its SHA-256 is not the manifest's, so its contents are damaged");
-}
-
-Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &directory, const std::string &name, const Manifest &manifest) {
+Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &directory, const ManifestFile &expected,
+                                      const CheckpointManifest &manifest) {
   ShardReader reader;
-  reader.path_ = directory + "/" + name;
+  reader.path_ = directory + "/" + expected.name;
+  reader.sha256_ = expected.sha256;
   TRAINHOST_TRY(reader.file_, files.open(reader.path_));
+  if (const uint64_t bytes = reader.file_->size(); bytes != expected.bytes) {
+    return failure(ErrorKind::kData,
+                   reader.path_ + ": has " + std::to_string(bytes) + " bytes, the manifest says " + std::to_string(expected.bytes));
+  }
   TRAINHOST_TRY(reader.layout_, read_safetensors(*reader.file_, reader.path_));
   const auto &tensors = reader.layout_.tensors;
   for (const ManifestTensor &listed : manifest.tensors) {
-    if (listed.file != name) continue;
-    const size_t place = reader.sha256_.size();
+    if (listed.file != expected.name) continue;
+    const size_t place = reader.tensors_sha256_.size();
     const bool same = place < tensors.size() && tensors[place].name == listed.name && tensors[place].shape == listed.shape &&
                       tensors[place].dtype == manifest::kTensorDtype;
     if (!same) return failure(ErrorKind::kData, reader.path_ + ": tensor \"" + listed.name + "\" is not in it as the manifest says");
-    reader.sha256_.push_back(listed.sha256);
+    reader.tensors_sha256_.push_back(listed.sha256);
   }
-  if (reader.sha256_.size() != tensors.size())
-    return failure(ErrorKind::kData, reader.path_ + ": holds tensors that the manifest does not name");
-  return reader;
+  if (reader.tensors_sha256_.size() == tensors.size()) return reader;
+  return failure(ErrorKind::kData,
+                 reader.path_ + ": holds tensor \"" + tensors[reader.tensors_sha256_.size()].name + "\", which the manifest does not name");
+}
+
+Result<> ShardReader::verify() const {
+  TRAINHOST_TRY(const std::string digest, hash_range(*file_, 0, file_->size()));
+  if (digest == sha256_) return {};
+  return failure(ErrorKind::kData, path_ + ": its SHA-256 is not the manifest's, so its contents are damaged");
 }
 
 Result<> ShardReader::read(size_t tensor, std::span<std::byte> out) const {
@@ -150,7 +154,7 @@ Result<> ShardReader::verify(size_t tensor) const {
 }
 
 Result<> ShardReader::compare(size_t tensor, const std::string &sha256) const {
-  if (sha256 == sha256_[tensor]) return {};
+  if (sha256 == tensors_sha256_[tensor]) return {};
   return failure(ErrorKind::kData, path_ + ": the SHA-256 of tensor \"" + layout_.tensors[tensor].name + "\" is not the manifest's");
 }
 

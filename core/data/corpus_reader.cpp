@@ -18,14 +18,14 @@ Result<std::optional<Passage>> CorpusReader::next() {
 
 Result<std::optional<Document>> DocumentReader::next() {
   if (!started_) {
-    TRAINHOST_TRY(following_, passages_->next());
+    TRAINHOST_TRY(following_, passages_.next());
     started_ = true;
   }
   if (!following_) return std::nullopt;
   Document document{std::move(following_->text), std::move(following_->segments), false};
   document.held_out = split_->holds_out(document.text);
   while (true) {
-    TRAINHOST_TRY(following_, passages_->next());
+    TRAINHOST_TRY(following_, passages_.next());
     if (!following_ || !following_->continues || document.text.size() + following_->text.size() > kLongestDocument ||
         split_->holds_out(following_->text) != document.held_out) {
       return document;

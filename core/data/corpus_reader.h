@@ -35,12 +35,13 @@ class DocumentReader {
  public:
   static constexpr size_t kLongestDocument = size_t{1} << 20;
 
-  DocumentReader(CorpusReader &passages, const HeldOutSplit &split) : passages_(&passages), split_(&split) {}
+  DocumentReader(CorpusReader passages, const HeldOutSplit &split) : passages_(std::move(passages)), split_(&split) {}
 
   Result<std::optional<Document>> next();
+  uint64_t bytes_read() const { return passages_.bytes_read(); }
 
  private:
-  CorpusReader *passages_;
+  CorpusReader passages_;
   const HeldOutSplit *split_;
   std::optional<Passage> following_;
   bool started_ = false;

@@ -24,7 +24,7 @@ struct ReadingPosition {
   // The same place in another packing, rounded up: what was read does not come again in this epoch.
   ReadingPosition in(uint64_t other_windows) const {
     if (other_windows == windows) return *this;
-    using Wide = unsigned __int128;
+    __extension__ typedef unsigned __int128 Wide;  // the product may need more than 64 bits
     const auto moved = static_cast<uint64_t>((Wide{window} * other_windows + windows - 1) / windows);
     return moved < other_windows ? ReadingPosition{epoch, moved, other_windows} : ReadingPosition{epoch + 1, 0, other_windows};
   }

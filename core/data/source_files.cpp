@@ -56,7 +56,8 @@ Result<std::vector<SourceFile>> source_files(const Source &source) {
     if (paths.empty()) return failure(ErrorKind::kData, fmt::format("source \"{}\": no file matches \"{}\"", source.name, pattern));
     for (const std::string &path : paths) {
       const bool known = std::any_of(files.begin(), files.end(), [&](const SourceFile &file) { return file.path == path; });
-      if (!known) files.push_back({path, format_of(source, path)});
+      std::error_code ignored;
+      if (!known) files.push_back({path, format_of(source, path), std::filesystem::file_size(path, ignored), {}});
     }
   }
   return files;

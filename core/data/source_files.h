@@ -1,7 +1,9 @@
 // The files of a source.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -16,6 +18,8 @@ std::string_view to_string(TextFormat format);
 struct SourceFile {
   std::string path;
   TextFormat format;
+  uint64_t bytes = 0;  // when it was listed
+  std::string sha256;  // empty until a corpus fills it in
 };
 
 // Expands the globs of source.paths, each one's files in byte order, a file named twice once. "auto" goes by the ending: .md and

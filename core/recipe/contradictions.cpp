@@ -127,22 +127,21 @@ class Search {
     const uint64_t batch = overrides.batch_tokens.value_or(recipe_.training.batch_tokens);
     const uint64_t length = overrides.sequence_length.value_or(recipe_.packing.sequence_length);
     const Position where = position({own_batch, own_length, "training.batch", "packing.sequence_length", "run.tokens"});
-    if (batch % length != 0) {
+    const bool whole = batch % length == 0;
+    if (!whole) {
       const uint64_t below = batch / length * length;
       mistakes_.add(where, fmt::format("a batch of {} tokens is not made of whole sequences of {} tokens; the nearest that are: {}{}",
                                        batch, length, below == 0 ? "" : fmt::format("{} and ", below), below + length));
-      return false;
     }
-    if (!refused("run.tokens") && batch > recipe_.run.tokens) {
+    const bool fits = refused("run.tokens") || batch <= recipe_.run.tokens;
+    if (!fits)
       mistakes_.add(position({"run.tokens", own_batch, "training.batch"}),
                     fmt::format("a run of {} tokens is shorter than one batch of {} tokens", recipe_.run.tokens, batch));
-      return false;
-    }
     const uint64_t micro_batch = recipe_.training.micro_batch_tokens;
     if (micro_batch != 0 && micro_batch < length)
       mistakes_.add(position({"training.micro_batch"}),
                     fmt::format("`training.micro_batch`: {} tokens hold no sequence of {} tokens", micro_batch, length));
-    return true;
+    return whole && fits;
   }
 
   void in_order() {

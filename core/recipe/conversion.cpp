@@ -52,7 +52,7 @@ Converted<uint64_t> to_integer(const Value &value, uint64_t minimum, uint64_t ma
 Converted<double> to_number(const Value &value, double minimum, double maximum) {
   const std::optional<double> number = finite_number(value);
   if (number && *number >= minimum && *number <= maximum) return *number;
-  return unlike("a number " + range(minimum, maximum, std::numeric_limits<double>::infinity()), value);
+  return unlike("a finite number " + range(minimum, maximum, std::numeric_limits<double>::infinity()), value);
 }
 
 Converted<double> to_share(const Value &value, double minimum, double maximum) {
@@ -124,7 +124,7 @@ Converted<std::string> to_choice(const Value &value, std::initializer_list<const
 
 Converted<std::string> to_path(const Value &value, const std::string &folder) {
   const auto *path = std::get_if<std::string>(&value.data);
-  if (!path || path->empty() || has_control_characters(*path)) return unlike("a path without control characters", value);
+  if (!path || path->empty() || has_control_characters(*path)) return unlike("a path (not empty, no control characters)", value);
   return (std::filesystem::path(folder) / *path).lexically_normal().string();
 }
 

@@ -1,6 +1,7 @@
 #include "recipe/document.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -90,7 +91,8 @@ class Converter {
 
 tl::expected<Table, RecipeError> parse(const std::string &text, const Converter &converter) {
   if (count_dots(text) > kMostDots)
-    return tl::unexpected(RecipeError{converter.position({1, 1}), fmt::format("more than {} dots in keys and numbers", kMostDots)});
+    return tl::unexpected(RecipeError{converter.position({1, 1}),
+                                      fmt::format("keys nest too deeply: there are more than {} dots outside strings", kMostDots)});
   const toml::parse_result parsed = toml::parse(text);
   if (parsed) return converter.table(parsed.table());
   std::string_view reason = parsed.error().description();
@@ -104,10 +106,13 @@ tl::expected<Table, RecipeError> parse(const std::string &text, const Converter 
 tl::expected<std::string, std::string> read_text(const std::string &path) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  std::string text(kLargestFile + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  std::string text;
+  std::array<char, 16384> piece;
+  do {
+    file.read(piece.data(), piece.size());
+    text.append(piece.data(), static_cast<size_t>(file.gcount()));
+  } while (file && text.size() <= kLargestFile);
   if (!file.is_open() || file.bad()) return tl::unexpected(fmt::format("cannot be read: {}", std::strerror(errno)));
-  text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kLargestFile) return tl::unexpected(fmt::format("is larger than {} bytes", kLargestFile));
   return text;
 }
@@ -128,7 +133,7 @@ void merge(Table &base, Table &&over) {
 
 class FileReader {
  public:
-  FileReader(Document &document, Mistakes &mistakes) : document_(document), mistakes_(mistakes) {}
+  FileReader(RecipeDocument &document, Mistakes &mistakes) : document_(document), mistakes_(mistakes) {}
 
   // The file with its includes. `included_at` is where it is asked for; nothing for the recipe itself.
   Table read(const std::string &path, const std::optional<Position> &included_at) {
@@ -142,7 +147,8 @@ class FileReader {
     document_.files.push_back(path);
     const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, ignored_);
     if (std::find(open_.begin(), open_.end(), canonical) != open_.end()) return refuse("includes itself");
-    if (++count_ > kMostFiles) return refuse(fmt::format("is one too many: at most {} files are read", kMostFiles));
+    if (count_ > kMostFiles) return Table();  // said once
+    if (++count_ > kMostFiles) return refuse(fmt::format("is one too many: a recipe has at most {} files", kMostFiles));
 
     auto text = read_text(path);
     if (!text) return refuse(text.error());
@@ -181,7 +187,7 @@ class FileReader {
     return whole;
   }
 
-  Document &document_;
+  RecipeDocument &document_;
   Mistakes &mistakes_;
   std::error_code ignored_;
   std::vector<std::filesystem::path> open_;  // being read, outermost first
@@ -233,19 +239,21 @@ class Setting {
 
   void assign(Value &root, const std::vector<std::string> &path, Value &&value) {
     Value *place = &root;
+    std::string place_name;
     for (const std::string &name : path) {
       if (auto *table = std::get_if<Table>(&place->data))
         place = &table->try_emplace(name, Value{position_, position_, Table()}).first->second;
       else if (auto *array = std::get_if<Array>(&place->data))
-        place = element(*array, name);
+        place = element(*array, place_name, name);
       else
-        return refuse(fmt::format("what stands before `{}` is {}, not a table", name, description(*place)));
+        return refuse(fmt::format("`{}` is {}, not a table", place_name, description(*place)));
       if (!place) return;
+      place_name = name;
     }
     *place = std::move(value);
   }
 
-  Value *element(Array &array, const std::string &wanted) {
+  Value *element(Array &array, const std::string &array_name, const std::string &wanted) {
     std::vector<std::string> names;
     for (Value &candidate : array) {
       const auto *table = std::get_if<Table>(&candidate.data);
@@ -254,7 +262,7 @@ class Setting {
       names.push_back(std::get<std::string>(name->second.data));
       if (names.back() == wanted) return &candidate;
     }
-    refuse(fmt::format("nothing there is named `{}`{}", wanted, mistakes_.did_you_mean(wanted, names)));
+    refuse(fmt::format("no `{}` is named `{}`{}", array_name, wanted, mistakes_.did_you_mean(wanted, names)));
     return nullptr;
   }
 
@@ -277,14 +285,14 @@ struct Describer {
 
 std::string description(const Value &value) { return std::visit(Describer(), value.data); }
 
-Document read_document(const std::string &path, Mistakes &mistakes) {
-  Document document;
+RecipeDocument read_document(const std::string &path, Mistakes &mistakes) {
+  RecipeDocument document;
   document.root.data = FileReader(document, mistakes).read(path, std::nullopt);
   document.root.position = document.root.key_position = {path, 1, 1};
   return document;
 }
 
-void apply_settings(Document &document, const std::vector<std::string> &settings, Mistakes &mistakes) {
+void apply_settings(RecipeDocument &document, const std::vector<std::string> &settings, Mistakes &mistakes) {
   for (const std::string &setting : settings) {
     document.files.push_back("--set " + setting);
     Setting(setting, mistakes).apply(document.root);

@@ -25,16 +25,16 @@ struct Value {
 // "a table", `the string "abc"`, "the integer 5": for messages that say what was found.
 std::string description(const Value &value);
 
-struct Document {
+struct RecipeDocument {
   Value root;                      // a table
   std::vector<std::string> files;  // in reading order, as Position::file names them; the settings last
 };
 
 // Reads the file and merges what it includes: later keys win, the including file over all; arrays are replaced whole. A file that
 // cannot be read or parsed leaves the root incomplete, with mistakes that name the reason.
-Document read_document(const std::string &path, Mistakes &mistakes);
+RecipeDocument read_document(const std::string &path, Mistakes &mistakes);
 
 // Lays settings over it, "key.path=value", in order. An element of an array of tables is named by its `name`: "phase.stable.until=80%".
-void apply_settings(Document &document, const std::vector<std::string> &settings, Mistakes &mistakes);
+void apply_settings(RecipeDocument &document, const std::vector<std::string> &settings, Mistakes &mistakes);
 
 }  // namespace trainhost

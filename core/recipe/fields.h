@@ -65,7 +65,7 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
   sections.table("training", [&](auto &fields) {
     fields.tokens("batch", recipe.training.batch_tokens, 1, kMostBatchTokens);
     fields.tokens_or_auto("micro_batch", recipe.training.micro_batch_tokens, 1, kMostBatchTokens);
-    fields.number("gradient_clip", recipe.training.gradient_clip, 0, 1e30);
+    fields.number("gradient_clip", recipe.training.gradient_clip, 0);
     fields.choice("on_spike", recipe.training.on_spike, {"skip", "continue"});
     fields.choice("on_nan", recipe.training.on_nan, {"rollback", "skip", "stop"});
   });

@@ -109,7 +109,7 @@ Recipe read_sections(const Value &root, Reading &reading, Recipe recipe) {
 
 tl::expected<Recipe, std::vector<RecipeError>> read_recipe(const std::string &path, const std::vector<std::string> &settings) {
   Reading reading;
-  Document document = read_document(path, reading.mistakes);
+  RecipeDocument document = read_document(path, reading.mistakes);
   if (!reading.mistakes.empty()) return tl::unexpected(std::move(reading.mistakes).sorted(document.files));
   apply_settings(document, settings, reading.mistakes);
 

@@ -1,12 +1,15 @@
 #include "recipe/table_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include <fmt/format.h>
 
 namespace trainhost {
 namespace {
+
+constexpr double kLargestShare = 1e9;  // so that sums stay finite
 
 std::string below(const std::string &table, const std::string &key) { return table.empty() ? key : table + "." + key; }
 
@@ -67,7 +70,10 @@ void TableReader::texts_or_all(const std::string &key, std::vector<std::string> 
 }
 
 void TableReader::name(const std::string &key, std::string &out) {
-  if (const Value *value = take_required(key)) convert_into(out, key, *value, to_name);
+  const Value *value = take_required(key);
+  if (!value) return;
+  if (const auto *text = std::get_if<std::string>(&value->data)) out = *text;  // even when refused: what refers to it is not wrong too
+  convert_into(out, key, *value, to_name);
 }
 
 void TableReader::reference(const std::string &key, std::string &out) {
@@ -114,7 +120,8 @@ void TableReader::mix(const std::string &key, std::optional<std::map<std::string
   out.emplace();
   for (const auto &[source, share] : *table) {
     reading_.given.emplace(below(below(path_, key), source), share.key_position);
-    convert_into((*out)[source], below(key, source), share, [](const Value &number) { return to_number(number, 0, 1e9); });
+    double &place = (*out)[source] = NAN;  // while refused: then the sum says nothing
+    convert_into(place, below(key, source), share, [](const Value &number) { return to_number(number, 0, kLargestShare); });
   }
 }
 

@@ -1,4 +1,5 @@
 // Every plugin under plugins/: its file, its manifest, and that it can be made with its defaults.
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <filesystem>

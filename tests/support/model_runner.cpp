@@ -139,7 +139,8 @@ void ModelRunner::backward(uint32_t unit, const th_batch &batch, th_saved *saved
   const th_tensor input = unit == 0 ? kNothing : rows(activations_[unit - 1]);
   const th_tensor output_gradient = last ? kNothing : rows(flowing_);
   th_tensor input_gradient = unit == 0 ? kNothing : rows(flowing_);
-  unwrap(model_->backward(unit, call, batch, parameters.data(), input, saved, output_gradient, input_gradient, gradients.data(), modes.data()));
+  unwrap(model_->backward(unit, call, batch, parameters.data(), input, saved, output_gradient, input_gradient, gradients.data(),
+                          modes.data()));
 }
 
 void ModelRunner::forward(TokenBatch &batch) {

@@ -36,7 +36,8 @@ Attention::Attention(const sdk::Host &host, const Configuration &configuration)
       scale_(static_cast<float>(1 / std::sqrt(static_cast<double>(head_dimension_)))) {
   for (int64_t position = 0; position < positions_; ++position) {
     for (int64_t i = 0; i < head_dimension_ / 2; ++i) {
-      const double angle = static_cast<double>(position) * std::pow(configuration.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dimension_));
+      const double angle = static_cast<double>(position) *
+                           std::pow(configuration.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dimension_));
       cosine_.push_back(static_cast<float>(std::cos(angle)));
       sine_.push_back(static_cast<float>(std::sin(angle)));
     }
@@ -50,7 +51,8 @@ void Attention::forward(const Batch &batch, float *qkv, float *output, float *lo
   });
 }
 
-void Attention::document_forward(Document document, int64_t head, const float *qkv, float *output, float *log_sum_exp, float *scores) const {
+void Attention::document_forward(Document document, int64_t head, const float *qkv, float *output, float *log_sum_exp,
+                                 float *scores) const {
   const int64_t d = head_dimension_, out_width = heads_ * d;
   const float *q = qkv + document.first * qkv_width_ + head * d;
   const float *k = qkv + document.first * qkv_width_ + (heads_ + head / group_) * d;
@@ -79,10 +81,10 @@ void Attention::document_backward(Document document, int64_t kv_head, float *qkv
   const int64_t d = head_dimension_, out_width = heads_ * d;
   float *const k = qkv + document.first * qkv_width_ + (heads_ + kv_head) * d;
   float *const v = k + kv_heads_ * d;
-  float *const dk = scratch;                         // [length, D]
-  float *const dv = dk + document.length * d;        // [length, D]
-  float *const delta = dv + document.length * d;     // [kQueries]
-  float *const scores = delta + kQueries;            // [queries, keys]
+  float *const dk = scratch;                      // [length, D]
+  float *const dv = dk + document.length * d;     // [length, D]
+  float *const delta = dv + document.length * d;  // [kQueries]
+  float *const scores = delta + kQueries;         // [queries, keys]
   float *const dscores = scores + kQueries * document.length;
   bool add = false;
   for (int64_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {

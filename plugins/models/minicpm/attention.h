@@ -37,8 +37,8 @@ class Attention {
   sdk::Host host_;
   const Kernels &kernels_;
   int64_t heads_, kv_heads_, group_, head_dimension_, qkv_width_, positions_;
-  float scale_;                      // of the scores: 1 / sqrt(D)
-  std::vector<float> cosine_, sine_; // [positions, D/2]
+  float scale_;                       // of the scores: 1 / sqrt(D)
+  std::vector<float> cosine_, sine_;  // [positions, D/2]
 };
 
 }  // namespace trainhost::minicpm

@@ -24,12 +24,12 @@ struct Batch {
         loss_scale(batch.loss_scale),
         token_losses(batch.token_losses.data == nullptr ? nullptr : data<float>(batch.token_losses)) {}
 
-  int64_t rows;                                   // B * T tokens
-  const int32_t *tokens, *targets, *positions;    // [rows]
-  std::span<const int32_t> document_starts;       // document d is the rows [document_starts[d], document_starts[d + 1])
-  const float *loss_weights;                      // [rows]
+  int64_t rows;                                 // B * T tokens
+  const int32_t *tokens, *targets, *positions;  // [rows]
+  std::span<const int32_t> document_starts;     // document d is the rows [document_starts[d], document_starts[d + 1])
+  const float *loss_weights;                    // [rows]
   double loss_scale;
-  float *token_losses;                            // [rows] or null
+  float *token_losses;  // [rows] or null
 };
 
 }  // namespace trainhost::minicpm

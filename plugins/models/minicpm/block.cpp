@@ -48,9 +48,8 @@ Block::Saved Block::forward(const Batch &batch, const float *const *parameters, 
   // y = middle + s SwiGLU(norm(middle) Wgate_up^T) Wdown^T
   norm_.forward(middle.data, parameters[kFeedForwardNorm], rows, normed.data, saved[kFeedForwardRms]);
   multiply(normed, w_gate_up.transposed(), gate_up);
-  host_.parallel_for(rows, kGrain, [&](int64_t begin, int64_t end) {
-    kernels_.swiglu(gate_up.data, feed_forward_, begin, end, hidden.data);
-  });
+  host_.parallel_for(rows, kGrain,
+                     [&](int64_t begin, int64_t end) { kernels_.swiglu(gate_up.data, feed_forward_, begin, end, hidden.data); });
   multiply_add(middle, hidden, w_down.transposed(), y, residual_scale_);
   return saved;
 }
@@ -70,9 +69,8 @@ void Block::backward(const Batch &batch, const float *const *parameters, const f
 
   // Feed-forward: from dy to the gradient of middle, which goes to dx. normed holds the norm's output, then the gradient of it.
   multiply(dy, weight(kDown, width_, feed_forward_), hidden, residual_scale_);
-  host_.parallel_for(rows, kGrain, [&](int64_t begin, int64_t end) {
-    kernels_.swiglu_backward(gate_up.data, feed_forward_, begin, end, hidden.data);
-  });
+  host_.parallel_for(rows, kGrain,
+                     [&](int64_t begin, int64_t end) { kernels_.swiglu_backward(gate_up.data, feed_forward_, begin, end, hidden.data); });
   gradient(kDown, dy, hidden, residual_scale_);
   norm_.again(middle.data, parameters[kFeedForwardNorm], saved[kFeedForwardRms], rows, normed.data);
   gradient(kGateUp, gate_up, normed, 1);

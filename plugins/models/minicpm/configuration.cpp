@@ -19,8 +19,8 @@ void check_device(const th_model_options &options) {
 void check_heads(const Configuration &configuration) {
   const int64_t width = configuration.width, heads = configuration.heads, kv_heads = configuration.kv_heads;
   if (width % heads != 0) {
-    throw Failure(TH_INVALID, "width " + to_string(width) + " is not a multiple of heads " + to_string(heads) + "; the nearest that is: " +
-                                  to_string((width + heads - 1) / heads * heads));
+    throw Failure(TH_INVALID, "width " + to_string(width) + " is not a multiple of heads " + to_string(heads) +
+                                  "; the nearest that is: " + to_string((width + heads - 1) / heads * heads));
   }
   if (width / heads % 2 != 0) {
     throw Failure(TH_INVALID, "width / heads is " + to_string(width / heads) + ", but rotary positions need an even head dimension");

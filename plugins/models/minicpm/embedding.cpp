@@ -12,9 +12,8 @@ Embedding::Embedding(const sdk::Host &host, const Configuration &configuration)
       scale_(static_cast<float>(configuration.scale_emb)) {}
 
 void Embedding::forward(const Batch &batch, const float *table, float *output) const {
-  host_.parallel_for(batch.rows, 16, [&](int64_t begin, int64_t end) {
-    kernels_.embed(table, batch.tokens, scale_, width_, begin, end, output);
-  });
+  host_.parallel_for(batch.rows, 16,
+                     [&](int64_t begin, int64_t end) { kernels_.embed(table, batch.tokens, scale_, width_, begin, end, output); });
 }
 
 void Embedding::backward(const Batch &batch, const float *output_gradient, float *table_gradient, bool add) const {

@@ -30,7 +30,9 @@ struct AddFlags {
 };
 
 th_saved *to_handle(Block::Saved saved) { return reinterpret_cast<th_saved *>(new Block::Saved(std::move(saved))); }
-std::unique_ptr<Block::Saved> from_handle(th_saved *saved) { return std::unique_ptr<Block::Saved>(reinterpret_cast<Block::Saved *>(saved)); }
+std::unique_ptr<Block::Saved> from_handle(th_saved *saved) {
+  return std::unique_ptr<Block::Saved>(reinterpret_cast<Block::Saved *>(saved));
+}
 
 }  // namespace
 
@@ -83,8 +85,8 @@ void Model::backward(uint32_t unit, const th_call &, const th_batch &th_batch, c
 
 void Model::release(th_saved *saved) { from_handle(saved); }
 
-void Model::loss_and_backward(const th_call &, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input, th_tensor &loss,
-                              th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes) {
+void Model::loss_and_backward(const th_call &, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
+                              th_tensor &loss, th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes) {
   const Pointers<const float> weights(parameters, kHeadParameters);
   const Pointers<float> gradients(parameter_gradients, kHeadParameters);
   const AddFlags add(gradient_modes, kHeadParameters);

@@ -112,7 +112,7 @@ def fetch(wanted: Sequence[Source]) -> None:
     names = sorted({name for source in missing for name in source.packages})
     with tempfile.TemporaryDirectory(prefix=".packages.", dir=FETCHED) as temporary:
         folder = Path(temporary)
-        say(f"downloading {len(names)} Debian packages: {', '.join(names)}")
+        say(f"downloading Debian packages: {', '.join(names)}")
         packages.download(names, folder, say)
         archives = sorted(folder.glob("*.deb"))
         say(f"unpacking {sum(a.stat().st_size for a in archives) / 1e6:.0f} MB of packages")

@@ -1,4 +1,5 @@
 """Plain text as every source leaves it: valid Unicode in NFC, no control characters, no trailing blanks, paragraphs on one line."""
+import html
 import re
 import unicodedata
 from typing import Iterable
@@ -12,7 +13,7 @@ _BREAK_INSIDE_CJK = re.compile(rf"(?<=[{CJK}])[ \t]*\n[ \t]*(?=[{CJK}])")
 _BLANK_INSIDE_CHINESE = re.compile(r"(?<=[\u4e00-\u9fff，。；：、]) (?=[\u4e00-\u9fff])")
 _BREAK_AFTER_HYPHEN = re.compile(r"(?<=[A-Za-z]-)\n(?=[a-z])")
 _STRUCTURE = re.compile(r"#|    |- |\d+\. ")
-_ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ANSI_ESCAPE = re.compile(r"(?:\x1b|\^\[)\[[0-9;]*[A-Za-z]")
 
 
 def clean(text: str) -> str:
@@ -41,8 +42,19 @@ def indent(text: str, width: int) -> str:
 
 
 def strip_ansi(text: str) -> str:
-    """Removes terminal colour codes."""
+    """Removes terminal colour codes, also those whose escape character somebody wrote as "^["."""
     return _ANSI_ESCAPE.sub("", text)
+
+
+def unescape_entities(text: str) -> str:
+    """Replaces the HTML entities that writers leave in other formats; "&name;" of program code stays."""
+    return re.sub(r"&(?:nbsp|amp|lt|gt|quot|#\d+);", lambda m: html.unescape(m[0]), text)
+
+
+def is_drawing(paragraph: str) -> bool:
+    """Indented text that is more lines and boxes than words: a diagram or a table."""
+    marks = re.sub(r"\s", "", paragraph)
+    return paragraph.startswith("    ") and len(re.findall(r"\w", marks)) < len(marks) / 2
 
 
 def chinese_share(text: str) -> float:

@@ -76,7 +76,7 @@ TEST_F(ConsoleTest, AlwaysDrawsTheLastStepAndLeavesItStanding) {
   step(999);
   written();
   step(1'000);
-  EXPECT_EQ(written(), "\r100%  loss 2.000  100 tokens/s  0.0s left\x1b[K");
+  EXPECT_EQ(written(), "\r100%  1,000/1,000  loss 2.000  100 tokens/s\x1b[K");
 }
 
 TEST_F(ConsoleTest, PrintsReportsAboveTheLine) {

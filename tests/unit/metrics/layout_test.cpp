@@ -91,6 +91,7 @@ TEST(WorkLine, ShowsShareAndTimeLeft) {
   EXPECT_EQ(work_line("tokenizing novels", 1'200'000, 4'800'000, 10, 120),
             "tokenizing novels  ━━━━━───────────────  25%  1.2M/4.8M  30s left");
   EXPECT_EQ(work_line("tokenizing novels", 0, 4'800'000, 10, 120), "tokenizing novels  ────────────────────  0%  0/4.8M");
+  EXPECT_EQ(work_plain_line("tokenizing novels", 1'200'000, 4'800'000, 10), "tokenizing novels  25%  1.2M/4.8M");
   EXPECT_EQ(work_plain_line("tokenizing novels", 4'800'000, 4'800'000, 40), "tokenizing novels  100%  4.8M/4.8M  in 40s");
 }
 

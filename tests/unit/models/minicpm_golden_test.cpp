@@ -27,7 +27,8 @@ class Minicpm : public testing::TestWithParam<const char *> {
     for (const char *name : {"layers", "width", "heads", "kv_heads", "feed_forward", "dim_model_base"}) {
       result[name] = int64_t{std::stoll(golden_.text(name))};
     }
-    for (const char *name : {"scale_emb", "scale_depth", "rope_theta", "norm_epsilon", "init_std"}) result[name] = std::stod(golden_.text(name));
+    for (const char *name : {"scale_emb", "scale_depth", "rope_theta", "norm_epsilon", "init_std"})
+      result[name] = std::stod(golden_.text(name));
     return result;
   }
 

@@ -4,8 +4,7 @@
 
 namespace trainhost::minicpm::TRAINHOST_KERNEL_LEVEL {
 
-void rms_norm(const float *x, const float *weight, float epsilon, int64_t width, int64_t begin, int64_t end, float *y,
-              float *inverse_rms) {
+void rms_norm(const float *x, const float *weight, float epsilon, int64_t width, int64_t begin, int64_t end, float *y, float *inverse_rms) {
   for (int64_t t = begin; t < end; ++t) {
     const float *row = x + t * width;
     float squares = 0;

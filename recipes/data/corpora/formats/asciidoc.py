@@ -1,11 +1,12 @@
 """AsciiDoc as Git's documentation writes it: its text as Markdown-like paragraphs."""
 import re
 
-from corpora.text import indent, unwrap
+from corpora.text import indent, unescape_entities, unwrap
 
 _UNDERLINE = re.compile(r"([=\-~^+])\1{2,}\s*")
 _LEVELS = {"=": 1, "-": 2, "~": 3, "^": 4, "+": 5}
 _FENCE = re.compile(r"(-{4,}|\.{4,}|={4,}|_{4,}|\*{4,}|/{4,}|\|={3,}|--)\s*")
+_LEFT_OUT = re.compile(r"$|\[.*\]$|//|include::|ifdef::|ifndef::|endif::|:[\w!-]+:|\+$|\.[A-Z]")
 _TERM = re.compile(r"(\S.*?)(::|;;|:::)(?:\s+(\S.*))?$")
 _ITEM = re.compile(r"\s*(?:([-*])\1{0,3}|(\d+|[a-z])\.|\.{1,4})\s+(\S.*)")
 _NAMES = {"litdd": "--", "plus": "+", "apostrophe": "'", "asterisk": "*", "tilde": "~", "caret": "^", "startsb": "[", "endsb": "]",
@@ -13,15 +14,15 @@ _NAMES = {"litdd": "--", "plus": "+", "apostrophe": "'", "asterisk": "*", "tilde
 
 
 def inline(text: str) -> str:
+    text = re.sub(r"\{([a-z]+)\}", lambda m: _NAMES.get(m[1], m[0]), unescape_entities(text))
     text = re.sub(r"linkgit:([\w-]+)\[(\d)\]", r"\1(\2)", text)
     text = re.sub(r"(?:link:|xref:)?\b((?:https?|ftp|mailto|link):[^\s\[]+)\[([^\]]*)\]", lambda m: m[2] or m[1], text)
     text = re.sub(r"link:\S+?\[([^\]]*)\]", r"\1", text)
     text = re.sub(r"<<[^,>\s]+,\s*([^>]+)>>", r"\1", text)
     text = re.sub(r"<<([\w-]+)>>", lambda m: m[1].replace("_", " "), text)
-    text = re.sub(r"\{([a-z]+)\}", lambda m: _NAMES.get(m[1], m[0]), text)
     text = re.sub(r"footnote:\[[^\]]*\]|\[\[[\w.-]+\]\]|\(\(\(?[^)]*\)?\)\)", "", text)
     text = re.sub(r"(?<![\w`])(['_])([\w<][^'\n]*?)\1(?!\w)", lambda m: m[2] if m[1] == "'" else m[0], text)
-    return re.sub(r"\\(?=[*_`'{<\[])", "", re.sub(r"`\+(.+?)\+`", r"`\1`", text))
+    return re.sub(r"\\(?=[-*_`'{<\[])", "", re.sub(r"`\+(.+?)\+`", r"`\1`", text))
 
 
 def paragraphs(document: str) -> list[str]:
@@ -36,7 +37,7 @@ def paragraphs(document: str) -> list[str]:
         fence = _FENCE.fullmatch(line)
         if line in ("[verse]", "[synopsis]"):
             position = _verse(lines, position + 1, result)
-        elif not line or re.match(r"\[.*\]$|//|include::|ifdef::|ifndef::|endif::|:[\w!-]+:|\+$|\.[A-Z]", line):
+        elif _LEFT_OUT.match(line):
             position += 1
         elif fence and fence[1] != "--":
             position = _delimited(lines, position, fence[1], margin, result)
@@ -74,7 +75,7 @@ def _ends_list(lines: list[str], position: int) -> bool:
 
 def _filled(lines: list[str], position: int, text: list[str]) -> tuple[str, int]:
     """Goes on with a paragraph up to a blank line, a continuation mark, a fence, a term or an item."""
-    while position < len(lines) and lines[position] and lines[position] != "+" and not _FENCE.fullmatch(lines[position]) \
+    while position < len(lines) and not _LEFT_OUT.match(lines[position]) and not _FENCE.fullmatch(lines[position]) \
             and not _ITEM.match(lines[position]) and not (_TERM.match(lines[position]) and lines[position].endswith("::")):
         text.append(lines[position].strip())
         position += 1

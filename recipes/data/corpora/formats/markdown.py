@@ -3,7 +3,7 @@ import re
 
 from corpora.text import unwrap
 
-_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^()\s]*(?:\s+\"[^\"]*\")?\)", re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^()]*\)", re.DOTALL)
 _BLOCK_START = re.compile(r"#{1,6} |[ ]*[*+-] |[ ]*\d+\. |\* \* \*|---")
 
 

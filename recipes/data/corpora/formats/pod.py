@@ -5,13 +5,13 @@ from typing import Iterator
 from corpora.text import unwrap
 
 _ENTITIES = {"lt": "<", "gt": ">", "verbar": "|", "sol": "/", "amp": "&", "quot": '"', "nbsp": " "}
-_WIDE = re.compile(r"([A-Z])<(<+)\s+(.*?)\s+>\2", re.DOTALL)  # C<< a -> b >>
+_WIDE = re.compile(r"([A-Z])<{2,}\s+(.*?)\s+>{2,}", re.DOTALL)  # C<< a -> b >>
 _NARROW = re.compile(r"([A-Z])<([^<>]*)>")
 
 
 def inline(text: str) -> str:
     """Text without formatting codes; links become their text."""
-    text = _WIDE.sub(lambda m: _code(m[1], m[3]).replace("<", "\0").replace(">", "\1"), text)
+    text = _WIDE.sub(lambda m: _code(m[1], m[2]).replace("<", "\0").replace(">", "\1"), text)
     while (replaced := _NARROW.sub(lambda m: _code(m[1], m[2]).replace("<", "\0").replace(">", "\1"), text)) != text:
         text = replaced
     return text.replace("\0", "<").replace("\1", ">")

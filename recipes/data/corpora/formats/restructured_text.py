@@ -99,7 +99,7 @@ class _Reader:
         return self.paragraph(lines, start, result)
 
     def heading(self, title: str, style: str) -> str:
-        return "#" * self.level(style) + " " + unwrap(inline(title))
+        return "#" * self.level(style) + " " + inline(unwrap(title))
 
     def items(self, lines: list[str], start: int, pattern: re.Pattern, result: list[str]) -> int:
         """A list. Its items are one block where each is one paragraph."""
@@ -121,7 +121,7 @@ class _Reader:
     def explicit(self, line: str, body: list[str]) -> list[str]:
         footnote = _FOOTNOTE.match(line)
         if footnote:
-            return [f"[{footnote[1]}] " + unwrap(inline("\n".join([footnote[2], *(b.strip() for b in body)])))]
+            return [f"[{footnote[1]}] " + inline(unwrap("\n".join([footnote[2], *(b.strip() for b in body)])))]
         directive = _DIRECTIVE.match(line)
         if not directive or re.match(r"\.\.\s+[_|]", line):
             return []  # a comment, a target, a substitution
@@ -162,12 +162,12 @@ class _Reader:
         if end < len(lines) and lines[end].strip() and not literal:  # a term and its definition
             stop = _end_of_indented(lines, end)
             body = self.paragraphs(_outdent(lines[end:stop]))
-            head = unwrap(inline(text))
+            head = inline(unwrap(text))
             result += [f"{head}\n{indent(body[0], 4)}", *(indent(b, 4) for b in body[1:])] if body else [head]
             return stop
         text = re.sub(r"(^|\s)::$", "", text) if re.search(r"(^|\s)::$", text) else re.sub(r"::$", ":", text)
         if text.strip():
-            result.append(unwrap(inline(text)))
+            result.append(inline(unwrap(text)))
         if literal:
             stop = _end_of_indented(lines, end)
             result += _code(lines[end:stop])

@@ -8,7 +8,7 @@ from corpora.formats import asciidoc, restructured_text
 from corpora.output import Output
 from corpora.packages import Package
 from corpora.source import Source
-from corpora.text import Repetitions, clean, without_empty_sections
+from corpora.text import Repetitions, clean, is_drawing, without_empty_sections
 
 _LEAST_CHARACTERS = 300
 _PYTHON = "usr/share/doc/python3.11/html/_sources"
@@ -28,7 +28,7 @@ def pages(root: Path, paths: Iterable[Path], paragraphs: Callable[[str], list[st
     repetitions = Repetitions(least_length=60)
     for path in paths:
         if not left_out.match(path.relative_to(root).as_posix()):
-            blocks = (b for b in paragraphs(read(path)) if not _NOTICE.match(b))
+            blocks = (b for b in paragraphs(read(path)) if not _NOTICE.match(b) and not is_drawing(b))
             text = clean("\n\n".join(without_empty_sections(repetitions.drop(blocks))))
             if len(text) >= _LEAST_CHARACTERS:
                 yield text

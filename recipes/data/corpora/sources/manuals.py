@@ -8,7 +8,7 @@ from corpora.formats import roff
 from corpora.output import Output
 from corpora.packages import Package
 from corpora.source import Source
-from corpora.text import Repetitions, keep_chinese, without_empty_sections
+from corpora.text import Repetitions, keep_chinese, unescape_entities, without_empty_sections
 
 _NO_PROSE = re.compile(
     r"SEE ALSO|AUTHORS?\b|COPYRIGHT|REPORTING BUGS|COLOPHON|KEYWORDS|参见|另见|又见|参考文献|作者|著作者|译者|报告错误|报告缺陷|版权|^## 跋|"
@@ -49,7 +49,7 @@ def _write_english(packages: Mapping[str, Package], output: Output) -> None:
 
 def _write_chinese(packages: Mapping[str, Package], output: Output) -> None:
     paths = (p for p in packages["manpages-zh"].glob("usr/share/man/zh_CN/man*/*.gz") if not p.name.startswith("perlfaq"))
-    texts = (keep_chinese(_document(path, blocks)) for path, blocks in pages(paths))
+    texts = (keep_chinese(unescape_entities(_document(path, blocks))) for path, blocks in pages(paths))
     output.documents("pages.jsonl", (text for text in texts if len(text) >= _LEAST_CHARACTERS // 2))
 
 
