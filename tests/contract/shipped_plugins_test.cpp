@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -118,7 +119,7 @@ TEST_P(ShippedPlugin, IsMadeWithItsDefaults) {
 
 INSTANTIATE_TEST_SUITE_P(All, ShippedPlugin, testing::ValuesIn(shipped_plugins()), [](const auto &info) {
   std::string name = info.param;
-  std::ranges::replace(name, '/', '_');
+  std::replace(name.begin(), name.end(), '/', '_');
   return name;
 });
 
