@@ -65,7 +65,7 @@ Fingerprints Run::fingerprints() const {
 Result<> Run::restore(const StartOptions &options) {
   TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints"));
   auto tensors = parameters_->tensors();
-  TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? std::nullopt : std::optional(fingerprints())));
+  TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
   if (saved) {
     if (options.accept_changes && saved->fingerprints != fingerprints()) {
       log_warning("going on although recipe, data or plugins differ from the checkpoint's (--accept-changes)");
@@ -81,7 +81,7 @@ Result<> Run::restore(const StartOptions &options) {
 
 Result<> Run::restore_from(const std::string &checkpoint) {
   auto tensors = parameters_->tensors();
-  TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, std::nullopt));
+  TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, {}));
   if (saved.fingerprints.tokenizer != corpus_->tokenizer().fingerprint()) {
     return failure(ErrorKind::kRecipe, checkpoint + ": was trained with another tokenizer than this recipe gives; name the same sources and tokenizer");
   }

@@ -1,4 +1,5 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
+#include <csignal>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -95,24 +96,28 @@ Verb checkpoints_verb() {
   verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory")("verify", options::bool_switch(), "read and verify every byte")(
       "json", options::bool_switch(), "print JSON");
   verb.act = [](const auto &given) {
-    return print_checkpoints(given["run"].template as<std::string>(), given["verify"].template as<bool>(), given["json"].template as<bool>(), std::cout);
+    const CheckpointsQuery query{.folder = given["run"].template as<std::string>() + "/checkpoints",
+                                 .verify = given["verify"].template as<bool>(),
+                                 .json = given["json"].template as<bool>()};
+    return print_checkpoints(query, posix_file_system(), std::cout);
   };
   return verb;
 }
 
 std::map<std::string, Verb> all_verbs() {
-  std::map<std::string, Verb> verbs;
-  verbs["train"] = train_verb();
-  verbs["check"] = {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
-                    [](const auto &given) { return check(recipe_from(given), std::cout); }};
-  verbs["prepare"] = {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
-                      [](const auto &given) { return prepare(recipe_from(given), std::cout); }};
-  verbs["evaluate"] = {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
-                       [](const auto &given) { return evaluate(run_from(given), std::cout); }};
-  verbs["generate"] = generate_verb();
-  verbs["plugins"] = plugins_verb();
-  verbs["checkpoints"] = checkpoints_verb();
-  return verbs;
+  return {{"train", train_verb()},
+          {"check",
+           {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
+            [](const auto &given) { return check(recipe_from(given), std::cout); }}},
+          {"prepare",
+           {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
+            [](const auto &given) { return prepare(recipe_from(given), std::cout); }}},
+          {"evaluate",
+           {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
+            [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
+          {"generate", generate_verb()},
+          {"plugins", plugins_verb()},
+          {"checkpoints", checkpoints_verb()}};
 }
 
 void print_overview(const std::map<std::string, Verb> &verbs, std::ostream &out) {
@@ -160,6 +165,7 @@ Result<> run(std::vector<std::string> arguments) {
 }  // namespace trainhost
 
 int main(int argc, char **argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
   const auto outcome = trainhost::run({argv + 1, argv + argc});
   if (outcome) return 0;
   if (outcome.error().kind == trainhost::ErrorKind::kStopped) {

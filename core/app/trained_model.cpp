@@ -12,16 +12,16 @@ namespace trainhost {
 namespace {
 
 Result<uint64_t> restore(const std::string &run_directory, std::optional<uint64_t> step, std::span<NamedTensor> tensors) {
-  TRAINHOST_TRY(const auto checkpoints, CheckpointDirectory::open(posix_file_system(), run_directory + "/checkpoints"));
+  TRAINHOST_TRY(const auto checkpoints, CheckpointDirectory::view(posix_file_system(), run_directory + "/checkpoints"));
   if (!step) {
-    TRAINHOST_TRY(const auto newest, checkpoints.load_newest(tensors, std::nullopt));
+    TRAINHOST_TRY(const auto newest, checkpoints.load_newest(tensors, {}, LoadScope::kModel));
     if (!newest) return failure(ErrorKind::kData, run_directory + "/checkpoints: there is no checkpoint yet");
     return newest->step;
   }
   TRAINHOST_TRY(const auto saved, checkpoints.list());
   for (const CheckpointInfo &info : saved) {
     if (info.step != *step) continue;
-    TRAINHOST_CHECK(checkpoints.load(info.path, tensors, std::nullopt));
+    TRAINHOST_CHECK(checkpoints.load(info.path, tensors, {}, LoadScope::kModel));
     return *step;
   }
   return failure(ErrorKind::kUsage, fmt::format("{}/checkpoints: there is none of step {}; trainhost checkpoints --run {} lists them", run_directory, *step, run_directory));

@@ -68,6 +68,7 @@ double RunProgress::share() const { return share_of(last_.step, run_.total_steps
 std::string RunProgress::steps_text() const { return step_text(last_.step) + "/" + step_text(run_.total_steps); }
 
 std::string RunProgress::time_left() const {
+  if (finished()) return "";
   const double tokens = static_cast<double>(run_.total_tokens) - static_cast<double>(last_.tokens);
   return left_text(std::max(tokens, 0.0) / tokens_per_second_.value());
 }
@@ -94,7 +95,7 @@ std::string RunProgress::plain_line() const {
   if (last_.utilisation > 0) text += fmt::format("  {:.0f}% of peak", 100 * last_.utilisation);
   text += "  " + bytes_text(last_.peak_memory);
   if (skipped_ > 0) text += fmt::format("  {} skipped", skipped_);
-  const std::string left = finished() ? "" : time_left();
+  const std::string left = time_left();
   return left.empty() ? text : text + "  " + left;
 }
 
@@ -109,8 +110,9 @@ std::string work_line(std::string_view what, uint64_t done, uint64_t total, doub
 }
 
 std::string work_plain_line(std::string_view what, uint64_t done, uint64_t total, double seconds) {
-  return fmt::format("{}  {}  {}/{}  in {}", printable(what), percent_of(done, total), count_text(static_cast<double>(done)),
-                     count_text(static_cast<double>(total)), duration_text(seconds));
+  const std::string text = fmt::format("{}  {}  {}/{}", printable(what), percent_of(done, total), count_text(static_cast<double>(done)),
+                                       count_text(static_cast<double>(total)));
+  return done < total ? text : text + "  in " + duration_text(seconds);
 }
 
 }  // namespace trainhost

@@ -36,7 +36,7 @@ class RunProgress {
 
  private:
   std::string steps_text() const;
-  std::string time_left() const;
+  std::string time_left() const;  // empty at the end and while the speed is unknown
 
   RunSummary run_;
   StepReport last_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <queue>
-#include <unordered_map>
 
 namespace trainhost::byte_bpe {
 namespace {
@@ -17,10 +16,16 @@ size_t place_of_lowest(const std::vector<uint32_t> &ranks) {
   return std::find(ranks.begin(), ranks.end(), static_cast<uint32_t>(lowest)) - ranks.begin();
 }
 
+// A symbol of a long piece in a list with its neighbours.
+struct Link {
+  uint32_t symbol, previous, next;
+};
+
 // The places where one merge may apply.
 struct Places {
+  uint32_t rank;
   std::vector<uint32_t> places;
-  size_t done = 0;  // how many of them have been looked at
+  size_t done;  // how many of them have been looked at
 };
 
 }  // namespace
@@ -35,14 +40,15 @@ std::span<const uint32_t> Merger::merge(std::span<const uint8_t> piece, Scratch 
   if (piece.size() <= kLongestShort) {
     merge_short(scratch);
   } else {
-    merge_long(scratch.symbols);
+    merge_long(scratch);
   }
   return scratch.symbols;
 }
 
 // ranks[i] is that of symbols[i] and symbols[i + 1].
 void Merger::merge_short(Scratch &scratch) const {
-  auto &[symbols, ranks] = scratch;
+  auto &symbols = scratch.symbols;
+  auto &ranks = scratch.ranks;
   ranks.resize(symbols.size() - 1);
   for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = rank_of(symbols[i], symbols[i + 1]);
 
@@ -58,50 +64,60 @@ void Merger::merge_short(Scratch &scratch) const {
 }
 
 // Goes from merge to merge, the lowest rank first, over a list of the places where its pair was seen. A place is stale when its pair has
-// changed since. The places of a rank are complete when its turn comes: whatever the turn brings about contains the merge's result,
-// which is longer than either of its parts. So one sort puts them from left to right.
-void Merger::merge_long(std::vector<uint32_t> &symbols) const {
-  constexpr uint32_t kGone = UINT32_MAX;
+// changed since.
+//
+// Lists fill from left to right by themselves: a stretch whose ends no merge has crossed goes through the same merges wherever it is, and
+// of two equal stretches the left one is always ahead. Nor does a list grow during its own turn: what the turn brings about contains the
+// merge's result, which is longer than either of its parts.
+void Merger::merge_long(Scratch &scratch) const {
+  constexpr uint32_t kNone = UINT32_MAX;
+  auto &symbols = scratch.symbols;
+  auto &list_of_rank = scratch.list_of_rank;
   const auto size = static_cast<uint32_t>(symbols.size());
-  std::vector<uint32_t> next(size), previous(size);
-  for (uint32_t i = 0; i < size; ++i) {
-    next[i] = i + 1;
-    previous[i] = i - 1;
-  }
-  std::unordered_map<uint32_t, Places> places_of;
-  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ranks;  // those with places to look at, each once
+  std::vector<Link> links(size);
+  for (uint32_t i = 0; i < size; ++i) links[i] = {symbols[i], i - 1, i + 1 < size ? i + 1 : kNone};
+
+  list_of_rank.resize(merges_.size());
+  std::vector<Places> lists;
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> waiting;  // ranks with places to look at, each once
   const auto note = [&](uint32_t place) {
-    const uint32_t rank = rank_of(symbols[place], symbols[next[place]]);
+    const uint32_t rank = rank_of(links[place].symbol, links[links[place].next].symbol);
     if (rank == kNoMerge) return;
-    auto &[places, done] = places_of[rank];
+    uint32_t &list = list_of_rank[rank];
+    if (list >= lists.size() || lists[list].rank != rank) {
+      list = static_cast<uint32_t>(lists.size());
+      lists.push_back({rank, {}, 0});
+    }
+    auto &[_, places, done] = lists[list];
     if (done == places.size()) {
       places.clear();
       done = 0;
-      ranks.push(rank);
+      waiting.push(rank);
     }
     places.push_back(place);
   };
   for (uint32_t i = 0; i + 1 < size; ++i) note(i);
 
-  while (!ranks.empty()) {
-    const uint32_t rank = ranks.top();
-    ranks.pop();
-    const Merge &merge = merges_[rank];
-    auto &[places, done] = places_of[rank];
-    if (done == 0) std::ranges::sort(places);
-    while (done < places.size() && (ranks.empty() || ranks.top() > rank)) {
-      const uint32_t place = places[done++];
-      if (symbols[place] != merge.left || next[place] == size || symbols[next[place]] != merge.right) continue;
-      symbols[place] = merge.result;
-      symbols[next[place]] = kGone;
-      next[place] = next[next[place]];
-      if (next[place] != size) previous[next[place]] = place;
-      if (previous[place] != UINT32_MAX) note(previous[place]);
-      if (next[place] != size) note(place);
+  while (!waiting.empty()) {
+    const uint32_t rank = waiting.top();
+    waiting.pop();
+    const uint32_t list = list_of_rank[rank];
+    while (lists[list].done < lists[list].places.size() && (waiting.empty() || waiting.top() > rank)) {
+      const uint32_t place = lists[list].places[lists[list].done++];
+      Link &link = links[place];
+      if (link.symbol != merges_[rank].left || link.next == kNone || links[link.next].symbol != merges_[rank].right) continue;
+      link.symbol = merges_[rank].result;
+      links[link.next].symbol = kNone;
+      link.next = links[link.next].next;
+      if (link.next != kNone) links[link.next].previous = place;
+      if (link.previous != kNone) note(link.previous);
+      if (link.next != kNone) note(place);
     }
-    if (done < places.size()) ranks.push(rank);  // an earlier merge has become possible and goes first
+    if (lists[list].done < lists[list].places.size()) waiting.push(rank);  // an earlier merge has become possible and goes first
   }
-  std::erase(symbols, kGone);
+
+  symbols.clear();
+  for (uint32_t place = 0; place != kNone; place = links[place].next) symbols.push_back(links[place].symbol);
 }
 
 }  // namespace trainhost::byte_bpe

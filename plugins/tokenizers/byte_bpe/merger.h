@@ -19,6 +19,7 @@ class Merger {
   struct Scratch {
     std::vector<uint32_t> symbols;
     std::vector<uint32_t> ranks;
+    std::vector<uint32_t> list_of_rank;  // may be stale: it says where a list is if that list says the same
   };
 
   // The ids of the piece: while any two neighbours are a merge, the earliest merge in the vocabulary goes first, its leftmost place
@@ -33,7 +34,7 @@ class Merger {
     return rank == nullptr ? kNoMerge : *rank;
   }
   void merge_short(Scratch &scratch) const;
-  void merge_long(std::vector<uint32_t> &symbols) const;
+  void merge_long(Scratch &scratch) const;
 
   std::array<uint32_t, 256> byte_ids_;
   std::vector<Merge> merges_;  // by rank

@@ -15,14 +15,17 @@ namespace {
 using nlohmann::json;
 using sdk::Failure;
 
-constexpr size_t kLongestQuote = 80;
+constexpr size_t kLongestQuote = 100;  // bytes
 
 [[noreturn]] void corrupt(const std::string &text) { throw Failure(TH_CORRUPT, "tokenizer.json: " + text); }
 [[noreturn]] void unsupported(const std::string &text) { throw Failure(TH_UNSUPPORTED, "tokenizer.json: " + text); }
 
 std::string quote(const json &value) {
   const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return text.size() <= kLongestQuote ? text : text.substr(0, kLongestQuote) + "...";
+  if (text.size() <= kLongestQuote) return text;
+  size_t size = kLongestQuote;
+  while ((text[size] & 0xC0) == 0x80) --size;  // whole characters only
+  return text.substr(0, size) + "...";
 }
 
 // The member, or null when it is not there.

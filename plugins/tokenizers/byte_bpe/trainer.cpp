@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <queue>
-#include <unordered_map>
 
 #include "pair_table.h"
 #include "splitter.h"
@@ -229,37 +229,24 @@ class Corpus {
   std::priority_queue<Candidate> queue_;
 };
 
-// When the same pair was merged twice, Hugging Face's model keeps the later merge only.
-void drop_repeated(std::vector<Merge> &merges) {
-  PairTable<bool> seen(merges.size());
-  const auto repeated = [&](const Merge &merge) { return std::exchange(seen[make_pair(merge.left, merge.right)], true); };
-  std::vector<Merge> kept;
-  std::remove_copy_if(merges.rbegin(), merges.rend(), std::back_inserter(kept), repeated);
-  merges.assign(kept.rbegin(), kept.rend());
-}
-
 }  // namespace
 
+// Every merge makes a new token. Two pairs could only spell the same token if the same bytes had been cut in two ways; but a stretch of
+// text whose ends no merge has crossed so far looks as if it stood alone, wherever it is, because each merge takes all places at once.
 Vocabulary train(const sdk::Host &host, uint32_t vocabulary_size, const th_document_source &documents) {
   Vocabulary vocabulary = untrained_vocabulary();
-  auto &[tokens, merges, byte_ids, end_id] = vocabulary;
-  std::unordered_map<std::string, uint32_t> ids;
-  for (uint32_t id = 0; id < tokens.size(); ++id) ids[tokens[id].bytes] = id;
-
-  Corpus corpus(count_words(host, documents), byte_ids);
+  auto &tokens = vocabulary.tokens;
+  Corpus corpus(count_words(host, documents), vocabulary.byte_ids);
   Watch watch(host, "learning merges", vocabulary_size);
   while (tokens.size() < vocabulary_size) {
     watch.see(tokens.size());
     const auto found = corpus.most_frequent();
     if (!found) break;
-    const uint32_t left = left_of(found->pair), right = right_of(found->pair);
-    const std::string bytes = tokens[left].bytes + tokens[right].bytes;
-    const auto [known, is_new] = ids.try_emplace(bytes, tokens.size());  // another pair may have made the same token
-    if (is_new) tokens.push_back({bytes, false});
-    merges.push_back({left, right, known->second});
-    corpus.merge(*found, known->second);
+    const Merge merge{left_of(found->pair), right_of(found->pair), static_cast<uint32_t>(tokens.size())};
+    corpus.merge(*found, merge.result);
+    tokens.push_back({tokens[merge.left].bytes + tokens[merge.right].bytes, false});
+    vocabulary.merges.push_back(merge);
   }
-  drop_repeated(merges);
   return vocabulary;
 }
 
