@@ -1,13 +1,16 @@
 """The command line of recipes/data/fetch."""
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
 import tomllib
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 from corpora import output, packages, sources
 from corpora.output import Output
@@ -44,11 +47,13 @@ def is_current(source: Source, converter: str) -> bool:
 def make(source: Source, unpacked: dict[str, packages.Package], converter: str) -> None:
     """Writes the source into a folder of its own and only then puts it in its place."""
     partial = FETCHED / f".{source.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir()
     try:
         made = Output(partial)
-        source.write(unpacked, made)
+        try:
+            source.write(unpacked, made)
+        except ValueError as error:
+            raise packages.PackageError(f"{source.name}: a file of its packages is not as expected: {error}") from error
         output.copy_copyright(made, (unpacked[name] for name in source.packages))
         output.write_provenance(made, source, unpacked, converter)
         replace(FETCHED / source.name, partial)
@@ -60,7 +65,6 @@ def make(source: Source, unpacked: dict[str, packages.Package], converter: str) 
 
 def replace(folder: Path, new: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
@@ -99,6 +103,21 @@ def record() -> None:
     say(f"recorded in {RECORDED}")
 
 
+@contextlib.contextmanager
+def only_one_at_a_time() -> Iterator[None]:
+    """Waits while another fetch works in the same folder; then removes what a killed one left half done."""
+    FETCHED.mkdir(parents=True, exist_ok=True)
+    with open(FETCHED / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another fetch is at work here: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in FETCHED.glob(".*.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
 def fetch(wanted: Sequence[Source]) -> None:
     converter = converter_fingerprint()
     missing = [source for source in wanted if not is_current(source, converter)]
@@ -108,7 +127,6 @@ def fetch(wanted: Sequence[Source]) -> None:
     if not missing:
         return
     packages.require_tools()
-    FETCHED.mkdir(parents=True, exist_ok=True)
     names = sorted({name for source in missing for name in source.packages})
     with tempfile.TemporaryDirectory(prefix=".packages.", dir=FETCHED) as temporary:
         folder = Path(temporary)
@@ -140,11 +158,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        fetch([s for s in sources.ALL if options.source is None or s.name in options.source])
-        if options.record:
-            record()
-    except packages.PackageError as error:
+        with only_one_at_a_time():
+            fetch([s for s in sources.ALL if options.source is None or s.name in options.source])
+            if options.record:
+                record()
+    except (packages.PackageError, OSError) as error:
         print(f"fetch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
