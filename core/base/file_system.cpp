@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -55,6 +56,40 @@ class PosixFile final : public WritableFile {
   int descriptor_;
 };
 
+class PosixReadableFile final : public ReadableFile {
+ public:
+  PosixReadableFile(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  ~PosixReadableFile() override { ::close(descriptor_); }
+
+  // Learns the size; refuses what is not a regular file.
+  Result<> inspect() {
+    struct stat info{};
+    if (::fstat(descriptor_, &info) != 0) return system_failure(ErrorKind::kData, path_, "be examined", errno);
+    if (!S_ISREG(info.st_mode)) return failure(ErrorKind::kData, path_ + ": is not a regular file");
+    size_ = static_cast<uint64_t>(info.st_size);
+    return {};
+  }
+
+  uint64_t size() const override { return size_; }
+
+  Result<> read(uint64_t offset, std::span<std::byte> out) override {
+    while (!out.empty()) {
+      const ssize_t got = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return system_failure(ErrorKind::kData, path_, "be read", errno);
+      if (got == 0) return failure(ErrorKind::kData, path_ + ": ends at byte " + std::to_string(offset) + ", where more was expected");
+      offset += static_cast<uint64_t>(got);
+      out = out.subspan(static_cast<size_t>(got));
+    }
+    return {};
+  }
+
+ private:
+  std::string path_;
+  int descriptor_;
+  uint64_t size_ = 0;
+};
+
 class PosixFileSystem final : public FileSystem {
  public:
   Result<std::unique_ptr<WritableFile>> create(const std::string &path) override {
@@ -91,6 +126,15 @@ class PosixFileSystem final : public FileSystem {
     return {};
   }
 
+  Result<std::unique_ptr<ReadableFile>> open(const std::string &path) override {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0 && errno == ELOOP) return failure(ErrorKind::kData, path + ": is a symbolic link, which is not followed here");
+    if (descriptor < 0) return system_failure(ErrorKind::kData, path, "be opened", errno);
+    auto file = std::make_unique<PosixReadableFile>(path, descriptor);
+    TRAINHOST_CHECK(file->inspect());
+    return file;
+  }
+
   Result<std::string> read(const std::string &path) override {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return system_failure(ErrorKind::kData, path, "be opened", errno);
@@ -120,6 +164,11 @@ class PosixFileSystem final : public FileSystem {
   bool exists(const std::string &path) override {
     std::error_code code;
     return std::filesystem::exists(path, code);
+  }
+
+  bool is_directory(const std::string &path) override {
+    std::error_code code;
+    return std::filesystem::is_directory(std::filesystem::symlink_status(path, code));
   }
 
   Result<uint64_t> free_bytes(const std::string &path) override {

@@ -1,8 +1,10 @@
 // The one narrow way by which everything that must survive is written: so that tests can fail, tear or drop any call.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +24,15 @@ class WritableFile {
   virtual Result<> close() = 0;
 };
 
+// A regular file being read; its size is taken when it is opened. Any thread.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  virtual uint64_t size() const = 0;
+  // Fills `out` with the bytes from `offset` on. A file that ends before is kData.
+  virtual Result<> read(uint64_t offset, std::span<std::byte> out) = 0;
+};
+
 // Errors are of kind kCheckpointWrite for calls that change something and kData for those that read; they name the path, the
 // system's reason and, when space ran out, the bytes that are free. Any thread.
 class FileSystem {
@@ -32,9 +43,12 @@ class FileSystem {
   virtual Result<> rename(const std::string &from, const std::string &to) = 0;
   virtual Result<> sync_directory(const std::string &path) = 0;  // makes its entries durable
   virtual Result<> remove_all(const std::string &path) = 0;      // absent: success
+  // Opens a regular file. A symbolic link, a pipe or a device is refused (kData) without following or waiting for it.
+  virtual Result<std::unique_ptr<ReadableFile>> open(const std::string &path) = 0;
   virtual Result<std::string> read(const std::string &path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string &path) = 0;  // names without "." and "..", sorted
   virtual bool exists(const std::string &path) = 0;
+  virtual bool is_directory(const std::string &path) = 0;  // false for a symbolic link to one
   virtual Result<uint64_t> free_bytes(const std::string &path) = 0;
 };
 

@@ -10,8 +10,11 @@
 
 #include "base/file_system.h"
 #include "base/status.h"
+#include "checkpoint/run_lock.h"  // whoever opens a checkpoint directory for writing holds the run's lock
 
 namespace trainhost {
+
+struct CheckpointManifest;
 
 // A float32 tensor in host memory, owned by the caller.
 struct NamedTensor {
@@ -40,17 +43,27 @@ struct CheckpointContents {
 struct CheckpointInfo {
   std::string path;
   uint64_t step = 0, tokens = 0, bytes = 0;
+  uint64_t created = 0;  // seconds since 1970
   std::string label;
-  std::string problem;  // why it cannot be used; empty: its manifest is sound (contents are verified by load)
+  std::string problem;  // why it cannot be used; empty: its manifest is sound (contents are verified by load and verify)
 };
+
+// What of a checkpoint is loaded: all tensors, to go on training, or those of the model alone, to use it.
+enum class LoadScope { kEverything, kModel };
 
 class CheckpointDirectory {
  public:
-  // folder: .../checkpoints. Created when absent; what an interrupted save of ours left is removed.
+  // For the process that trains, which holds the RunLock. folder: .../checkpoints. Created when absent; what an interrupted save or
+  // prune left is removed, unless a living process of this machine is at work on it.
   static Result<CheckpointDirectory> open(FileSystem &files, const std::string &folder);
+  // For a process that only reads, while another may be training: nothing is created or removed. kData when the folder is absent.
+  static Result<CheckpointDirectory> view(FileSystem &files, const std::string &folder);
 
-  // Saves, verifies by reading back, publishes, announces nothing. Returns the path. On failure the earlier checkpoints are as before
-  // and the temporary directory is gone where that was possible; kCheckpointWrite names path, bytes needed and bytes free.
+  // Saves, verifies by reading back, publishes, announces nothing. Returns the path. When an equal, whole checkpoint of the step stands
+  // already, that is success; another one of the step is replaced, and is never gone before the new one stands. Warns when no tensor
+  // differs from the previous checkpoint's. The tensors must not change during the call; they are not copied. On failure the earlier
+  // checkpoints are as before and the temporary directory is gone where that was possible; kCheckpointWrite names path, bytes needed and
+  // bytes free; kInternal for contents that no file could hold.
   Result<std::string> save(const CheckpointContents &contents);
 
   // Removes what retention no longer wants: keeps the newest `keep`, every one whose label is in always_keep, and always the newest
@@ -60,31 +73,30 @@ class CheckpointDirectory {
   // Oldest first, by number.
   Result<std::vector<CheckpointInfo>> list() const;
 
-  // Fills the given tensors (all names and shapes must match) and returns the rest. Every byte is verified before a tensor is
-  // touched... see load_newest. kData names file and fault; kRecipe for fingerprints that differ.
-  Result<CheckpointContents> load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected) const;
+  // Reads and hashes every byte of the checkpoint at `path`. kData names file and fault.
+  Result<> verify(const std::string &path) const;
+
+  // Fills the given tensors, which must be exactly those of the checkpoint in `scope`, and returns the rest (without tensors). Every byte
+  // is verified before a tensor is touched, and each tensor again as it arrives. kData names file and fault. kRecipe, with both values, for
+  // names, shapes or fingerprints that differ, and for a checkpoint of a newer trainhost. A fingerprint, or kind of plugin, that
+  // `expected` leaves empty is not compared.
+  Result<CheckpointContents> load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected,
+                                  LoadScope scope = LoadScope::kEverything) const;
 
   // The newest checkpoint that is whole. Each newer one that is not is named in a warning with the steps lost. nullopt when there is
-  // none at all; kData when there are some and none is good: never start over in a used directory.
-  Result<std::optional<CheckpointContents>> load_newest(std::span<NamedTensor> tensors, const Fingerprints &expected) const;
+  // none at all; kData when there are some and none is good: never start over in a used directory. Other failures are as with load: a
+  // whole checkpoint that does not fit this run is not stepped over.
+  Result<std::optional<CheckpointContents>> load_newest(std::span<NamedTensor> tensors, const Fingerprints &expected,
+                                                        LoadScope scope = LoadScope::kEverything) const;
 
  private:
   CheckpointDirectory(FileSystem &files, std::string folder) : files_(&files), folder_(std::move(folder)) {}
+  std::string finish_save(uint64_t step, const std::string &path);
+  void warn_if_unchanged(const CheckpointManifest &manifest) const;
+
   FileSystem *files_;
   std::string folder_;
-};
-
-// Held while a process works in a run directory. Fails with kUnavailable naming the process and machine that holds it.
-class RunLock {
- public:
-  static Result<RunLock> acquire(const std::string &run_directory);
-  RunLock(RunLock &&other) noexcept;
-  RunLock &operator=(RunLock &&other) noexcept;
-  ~RunLock();
-
- private:
-  explicit RunLock(int descriptor) : descriptor_(descriptor) {}
-  int descriptor_ = -1;
+  std::optional<uint64_t> last_saved_;  // read back and found right by this object
 };
 
 }  // namespace trainhost

@@ -61,9 +61,8 @@ tl::expected<std::string, std::string> read_manifest_section(const std::string &
 
   elf_version(EV_CURRENT);
   const ElfHandle elf(elf_begin(file.descriptor, ELF_C_READ, nullptr), elf_end);
-  if (!elf || elf_kind(elf.get()) != ELF_K_ELF) return refuse("is not an ELF shared library");
   GElf_Ehdr header;
-  if (gelf_getehdr(elf.get(), &header) == nullptr) return refuse("is cut short: its ELF header is incomplete");
+  if (!elf || elf_kind(elf.get()) != ELF_K_ELF || gelf_getehdr(elf.get(), &header) == nullptr) return refuse("is not an ELF shared library");
   if (header.e_type != ET_DYN) return refuse("is an ELF file, but not a shared library");
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) return refuse("is built for another machine than x86-64");
   if (reaches_beyond(elf.get(), header, static_cast<uint64_t>(status.st_size))) {

@@ -77,7 +77,7 @@ std::optional<std::string> check_value(const ParameterSpec &spec, ParameterValue
     case ParameterType::kString: return check_choice(spec, std::get<std::string>(value));
     case ParameterType::kAmount:
       if (const auto amount = parse_amount(std::get<std::string>(value))) return check_number(spec, amount->value, value);
-      else return "must be " + std::string(expected(spec.type)) + ": " + amount.error();
+      else return "is no amount: " + amount.error();
     case ParameterType::kBoolean: return std::nullopt;
   }
   return std::nullopt;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "recipe/quotation.h"
 #include "recipe/reader.h"
 
 namespace trainhost {
@@ -47,8 +48,7 @@ double without_rounding_error(double value) {
 
 tl::expected<Amount, std::string> parse_amount(const std::string &text) {
   const auto refuse = [&text](const std::string &reason) {
-    std::string shown = text.substr(0, 40) + (text.size() > 40 ? "..." : "");
-    return tl::unexpected("expected an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found \"" + shown + "\"" + reason);
+    return tl::unexpected("expected an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found " + short_quotation(text) + reason);
   };
   std::string_view rest = text;
   const double number = take_number(rest);

@@ -9,6 +9,9 @@ namespace {
 // Products of shares miss whole numbers by a few units in the last place; this much of one is taken as reached.
 constexpr double kRounding = 1e-9;
 
+// Enough rows for matrix products to run at full speed; more would only need more memory.
+constexpr uint64_t kAutoMicroBatchTokens = 4096;
+
 double multiples_within(double length, double amount) { return std::floor(length / amount + kRounding); }
 
 }  // namespace
@@ -22,6 +25,9 @@ TokenAxis::TokenAxis(const Recipe &recipe) : run_tokens_(recipe.run.tokens) {
     }
     span.sequence_length = phase.overrides.sequence_length.value_or(recipe.packing.sequence_length);
     span.sequences = static_cast<uint32_t>(phase.overrides.batch_tokens.value_or(recipe.training.batch_tokens) / span.sequence_length);
+
+    const uint64_t at_a_time = recipe.training.micro_batch_tokens > 0 ? recipe.training.micro_batch_tokens : kAutoMicroBatchTokens;
+    span.micro_batch_sequences = static_cast<uint32_t>(std::clamp<uint64_t>(at_a_time / span.sequence_length, 1, std::max(span.sequences, 1u)));
 
     double steps = 0;
     if (phase.until && phase.until->unit == Amount::Unit::kSteps) {
@@ -61,12 +67,13 @@ double TokenAxis::tokens_of(const Amount &amount) const {
   return static_cast<double>(span.first_token) + (amount.value - static_cast<double>(span.first_step)) * span.step_tokens();
 }
 
-bool TokenAxis::due_after_step(const Amount &every, uint64_t step) const {
-  if (every.unit == Amount::Unit::kSteps)
-    return multiples_within(static_cast<double>(step + 1), every.value) > multiples_within(static_cast<double>(step), every.value);
-  const double length = tokens_of(every);
-  return multiples_within(static_cast<double>(tokens_at_step(step + 1)), length) >
-         multiples_within(static_cast<double>(tokens_at_step(step)), length);
+bool TokenAxis::due_at(const Amount &every, uint64_t steps_done) const {
+  if (steps_done == 0) return false;
+  const auto multiples = [&](uint64_t step) {
+    if (every.unit == Amount::Unit::kSteps) return multiples_within(static_cast<double>(step), every.value);
+    return multiples_within(static_cast<double>(tokens_at_step(step)), tokens_of(every));
+  };
+  return multiples(steps_done) > multiples(steps_done - 1);
 }
 
 th_progress TokenAxis::progress(uint64_t step) const {

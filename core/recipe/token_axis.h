@@ -14,7 +14,8 @@ namespace trainhost {
 struct PhaseSpan {
   uint64_t first_token = 0, end_token = 0;
   uint64_t first_step = 0, end_step = 0;
-  uint32_t sequences = 0, sequence_length = 0;
+  uint32_t sequences = 0, sequence_length = 0;  // of a step
+  uint32_t micro_batch_sequences = 0;           // at a time through the model: what the recipe says, or as many as make 4096 tokens
   uint64_t step_tokens() const { return uint64_t{sequences} * sequence_length; }
 };
 
@@ -31,9 +32,9 @@ class TokenAxis {
   uint64_t tokens_at_step(uint64_t step) const;  // consumed before the step
   // The amount as a length in tokens. Steps are counted from the run's start; a share is one of run.tokens, before rounding up.
   double tokens_of(const Amount &amount) const;
-  // Whether something that happens every `every` is due once the step with index `step` is done: at the multiples of the amount,
-  // each moved up to a step's end.
-  bool due_after_step(const Amount &every, uint64_t step) const;
+  // Whether something that happens every `every` is due when `steps_done` steps are done: at the multiples of the amount, each moved
+  // up to a step's end.
+  bool due_at(const Amount &every, uint64_t steps_done) const;
   th_progress progress(uint64_t step) const;
 
  private:

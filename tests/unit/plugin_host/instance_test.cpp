@@ -1,5 +1,8 @@
 #include "plugin_host/instance.h"
 
+#include <atomic>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/random.h"
@@ -28,11 +31,16 @@ Result<std::unique_ptr<LrScheduler>> mirror(Parameters parameters, const PluginE
   return LrScheduler::create(std::move(plugin), token_axis.progress(0));
 }
 
-double shown(const LrScheduler &scheduler, uint64_t step) {
+Result<ScheduleValues> values_at(const LrScheduler &scheduler, uint64_t step) {
   th_progress progress{};
   progress.struct_size = sizeof progress;
   progress.step = step;
-  const auto values = scheduler.values(progress);
+  return scheduler.values(progress);
+}
+
+// What the plugin shows at that step; see tests/fixtures/plugins/mirror.cpp.
+double shown(const LrScheduler &scheduler, uint64_t step) {
+  const auto values = values_at(scheduler, step);
   return values ? values->learning_rate : -1;
 }
 
@@ -57,6 +65,90 @@ TEST(Instance, IsGivenWhatTheRecipeSays) {
   ASSERT_TRUE(scheduler) << scheduler.error().message;
   const double expected[] = {10, 2, 1, 0, 1, 25'000};
   for (uint64_t i = 0; i < 6; ++i) EXPECT_EQ(shown(**scheduler, i), expected[i]) << i;
+}
+
+TEST(Instance, ThatAsksForAParameterItsManifestLacksFails) {
+  const std::string subject = "lr_scheduler plugin \"mirror\" 1.2.3 (" + fixture_plugin("mirror") + "): create: ";
+  const auto unknown = mirror(labelled("wrong name"));
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().message, subject + "its manifest has no number parameter \"nothing\"");
+  EXPECT_EQ(unknown.error().kind, ErrorKind::kPlugin);
+  const auto other_type = mirror(labelled("wrong type"));
+  ASSERT_FALSE(other_type);
+  EXPECT_EQ(other_type.error().message, subject + "its manifest has no string parameter \"count\"");
+}
+
+TEST(Instance, WithAnAmountNeedsATokenAxis) {
+  const Manifest manifest = *read_manifest(fixture_plugin("mirror"));
+  Parameters parameters = labelled("a");
+  ASSERT_TRUE(check_parameters(manifest, parameters, {}).empty());
+  const auto plugin = PluginInstance::create(manifest, parameters, nullptr, {});
+  ASSERT_FALSE(plugin);
+  EXPECT_EQ(plugin.error().message, "lr_scheduler plugin \"mirror\" 1.2.3 (" + fixture_plugin("mirror") +
+                                        "): parameter \"length\" = \"10%\": there is no token axis to place it on");
+}
+
+TEST(HostServices, ReachTheRun) {
+  std::vector<std::string> said;
+  std::atomic<bool> cancelled = false;
+  PluginEvents events;
+  events.metric = [&](std::string_view name, double value) { said.push_back(std::string(name) + " " + std::to_string(value)); };
+  events.progress = [&](std::string_view what, uint64_t done, uint64_t total) {
+    said.push_back(std::string(what) + " " + std::to_string(done) + "/" + std::to_string(total));
+  };
+  events.cancelled = &cancelled;
+  testing::internal::CaptureStderr();
+  const auto scheduler = mirror(labelled("loud"), events);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "warning: mirror: label is loud\n");
+  ASSERT_TRUE(scheduler);
+  EXPECT_EQ(said, (std::vector<std::string>{"mirror/made 1.000000", "making 1/2"}));
+  EXPECT_EQ(shown(**scheduler, 6), 0);
+  cancelled = true;
+  EXPECT_EQ(shown(**scheduler, 6), 1);
+}
+
+TEST(HostServices, WorkTogether) {
+  const auto scheduler = mirror(labelled("a"));
+  ASSERT_TRUE(scheduler);
+  EXPECT_EQ(shown(**scheduler, 7), 1000) << "each index of parallel_for once";
+  float expected = 0;
+  fill_uniform(7, 3, 5, std::span(&expected, 1));
+  EXPECT_EQ(shown(**scheduler, 8), expected);
+  EXPECT_EQ(shown(**scheduler, 9), 1) << "unknown extensions are null";
+  EXPECT_EQ(shown(**scheduler, 10), 1) << "alignment";
+}
+
+TEST(HostServices, RefuseMemoryThatCannotBe) {
+  const auto scheduler = mirror(labelled("a"));
+  ASSERT_TRUE(scheduler);
+  EXPECT_EQ(values_at(**scheduler, 11).error().message,
+            "lr_scheduler plugin \"mirror\" 1.2.3 (" + fixture_plugin("mirror") + "): values: out of memory");
+}
+
+TEST(HostServices, SayWhenMemoryWasNotGivenBack) {
+  auto scheduler = mirror(labelled("a"));
+  ASSERT_TRUE(scheduler);
+  EXPECT_EQ(shown(**scheduler, 12), 0);
+  testing::internal::CaptureStderr();
+  scheduler->reset();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "warning: mirror: ended with 1024 bytes not given back\n");
+}
+
+TEST(HostServices, AreOneThreadsOwnWhenCallsFail) {
+  const auto scheduler = mirror(labelled("a"));
+  ASSERT_TRUE(scheduler);
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 200; ++round) {
+        const auto values = values_at(**scheduler, i % 2 == 0 ? 11 : 0);
+        right += i % 2 == 0 ? !values && values.error().message.ends_with("values: out of memory") : values && values->learning_rate == 3;
+      }
+    });
+  }
+  for (auto &thread : threads) thread.join();
+  EXPECT_EQ(right, 800);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TEST(TokenAxis, FollowsThePhasesBatchesAndLengths) {
 std::vector<uint64_t> due_steps(const TokenAxis &axis, const std::string &every) {
   std::vector<uint64_t> steps;
   for (uint64_t step = 0; step < axis.total_steps(); ++step)
-    if (axis.due_after_step(amount(every), step)) steps.push_back(step + 1);
+    if (axis.due_at(amount(every), step + 1)) steps.push_back(step + 1);
   return steps;
 }
 

@@ -1,0 +1,22 @@
+// `trainhost checkpoints`: what stands in a run's checkpoints/ folder.
+#pragma once
+
+#include <ostream>
+#include <string>
+
+#include "base/file_system.h"
+#include "base/status.h"
+
+namespace trainhost {
+
+struct CheckpointsQuery {
+  std::string folder;   // RUN/checkpoints
+  bool verify = false;  // read and hash every byte, not the manifests alone
+  bool json = false;    // facts for programs instead of a table
+};
+
+// Prints one row per checkpoint, oldest first: step, tokens, label, size, age, state. Changes nothing, so it may run beside a training.
+// kData when the folder is absent, and, after everything is printed, when a checkpoint cannot be used.
+Result<> print_checkpoints(const CheckpointsQuery &query, FileSystem &files, std::ostream &out);
+
+}  // namespace trainhost

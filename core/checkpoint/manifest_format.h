@@ -1,0 +1,29 @@
+// What the writer and the reader of manifests share. The format is described in core/docs/checkpoint_format.md.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace trainhost::manifest {
+
+constexpr std::string_view kFileName = "manifest.json";
+constexpr std::string_view kChecksumsName = "SHA256SUMS";  // as sha256sum writes it: `sha256sum -c SHA256SUMS` checks a checkpoint
+constexpr std::string_view kFormat = "trainhost checkpoint";
+constexpr uint64_t kVersion = 1;
+constexpr uint64_t kWorldSize = 1;
+constexpr uint64_t kMaximumBytes = 100'000'000;
+
+// The shards: parameters by themselves, so that a model can be copied or opened without the optimizer's state.
+constexpr std::string_view kModelPrefix = "model.";
+constexpr std::string_view kModelShard = "model.safetensors";
+constexpr std::string_view kStateShard = "state.safetensors";
+constexpr std::string_view kTensorDtype = "F32";
+
+namespace key {
+constexpr char kFormat[] = "format", kVersion[] = "version", kStep[] = "step", kTokens[] = "tokens", kLabel[] = "label",
+               kCreated[] = "created", kWorldSize[] = "world_size", kFingerprints[] = "fingerprints", kRecipe[] = "recipe",
+               kData[] = "data", kTokenizer[] = "tokenizer", kPlugins[] = "plugins", kTrainerState[] = "trainer_state", kFiles[] = "files",
+               kTensors[] = "tensors", kName[] = "name", kBytes[] = "bytes", kSha256[] = "sha256", kFile[] = "file", kShape[] = "shape";
+}  // namespace key
+
+}  // namespace trainhost::manifest

@@ -1,0 +1,149 @@
+// Every way in which the disk or the machine can fail during a save, one call at a time (the loop of SQLite's tests).
+#include <algorithm>
+#include <cstdio>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/checkpoint.h"
+#include "support/faulty_file_system.h"
+#include "unit/checkpoint/small_run.h"
+
+namespace trainhost {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using Fault = FaultyFileSystem::Fault;
+using Survival = FaultyFileSystem::Survival;
+
+const std::string kFolder = "/runs/one/checkpoints";
+
+// A run that has announced the checkpoint of step 100 and is about to do one thing more.
+class Scenario {
+ public:
+  explicit Scenario(std::string name) : name_(std::move(name)) {
+    EXPECT_TRUE(directory_.save(SmallRun(90).contents()));
+    EXPECT_TRUE(directory_.save(SmallRun(100).contents()));
+  }
+
+  // What may be interrupted: a save of a new step; one that replaces another of its step; pruning; opening after an interrupted save
+  // of the one kind or the other.
+  Result<> act() {
+    if (opens()) return CheckpointDirectory::open(files_, kFolder).map([](auto &&) {});
+    if (name_ == "prune") return directory_.prune(1, {});
+    const bool replaces = name_ == "replace";
+    return directory_.save(replaces ? SmallRun(100, 2).contents() : SmallRun(110).contents()).map([](auto &&) {});
+  }
+
+  // For the openings: cuts replacing saves ever later until one leaves behind what is wanted.
+  void prepare() {
+    for (uint64_t call = 1; opens() && !stands_to_be_reclaimed(); ++call) {
+      ASSERT_TRUE(CheckpointDirectory::open(files_, kFolder));
+      files_.fail(call, Fault::kPowerCut);
+      ASSERT_FALSE(directory_.save(SmallRun(100, 2).contents()));
+      files_.restart(Survival::kEverything);
+    }
+  }
+
+  bool opens() const { return name_.starts_with("open"); }
+
+  // After the fault: one of the announced states loads bit-equal, and if `acted`, the newest of them; and the run can save again.
+  void check(bool acted, const std::string &where) {
+    auto directory = CheckpointDirectory::open(files_, kFolder);
+    ASSERT_TRUE(directory) << where << ": " << directory.error().message;
+    SmallRun loaded(7, 9);
+    auto tensors = loaded.tensors();
+    const auto contents = directory->load_newest(tensors, SmallRun::fingerprints());
+    ASSERT_TRUE(contents) << where << ": " << contents.error().message;
+    ASSERT_TRUE(*contents) << where << ": nothing was found";
+    const SmallRun before(100), after = name_ == "replace" ? SmallRun(100, 2) : name_ == "save" ? SmallRun(110) : SmallRun(100);
+    EXPECT_TRUE(loaded == after || (!acted && loaded == before)) << where << ": step " << (*contents)->step << " with other bits";
+
+    const auto saved = directory->save(SmallRun(200).contents());
+    ASSERT_TRUE(saved) << where << ": " << saved.error().message;
+    EXPECT_EQ((*directory->load_newest(tensors, SmallRun::fingerprints()))->step, 200u) << where;
+    EXPECT_TRUE(loaded == SmallRun(200)) << where;
+    const auto names = files_.list(kFolder);
+    for (const std::string &name : *names)
+      EXPECT_EQ(name.size(), std::string("step-000000100").size()) << where << ": " << name << " was left";
+  }
+
+  FaultyFileSystem &files() { return files_; }
+
+ private:
+  bool stands_to_be_reclaimed() {
+    const auto names = files_.list(kFolder);
+    const std::string mark = name_ == "open_after_partial" ? ".partial-" : ".replaced-";
+    const bool checkpoint_is_away = !files_.exists(kFolder + "/step-000000100");
+    const bool left =
+        std::any_of(names->begin(), names->end(), [&](const std::string &name) { return name.find(mark) != std::string::npos; });
+    return left && (mark == ".partial-" || checkpoint_is_away);
+  }
+
+  std::string name_;
+  FaultyFileSystem files_;
+  CheckpointDirectory directory_ = *CheckpointDirectory::open(files_, kFolder);
+};
+
+class EveryCall : public testing::TestWithParam<const char *> {};
+
+// The power goes, or the process dies, at call i = 1, 2, ... until nothing is cut off any more.
+TEST_P(EveryCall, SurvivesAPowerCut) {
+  constexpr uint64_t kTornStates = 30;
+  uint64_t call = 0, cases = 0;
+  for (bool cut = true; cut && !HasFailure();) {
+    ++call;
+    for (uint64_t state = 0; state < 2 + kTornStates; ++state) {
+      Scenario scenario(GetParam());
+      scenario.prepare();
+      scenario.files().fail(call, Fault::kPowerCut);
+      const bool acted = scenario.act().has_value();
+      cut = scenario.files().failed();
+      const std::string where =
+          "cut at call " + std::to_string(call) + " (" + scenario.files().failed_call() + "), state " + std::to_string(state);
+      const Survival survival = state == 0 ? Survival::kEverything : state == 1 ? Survival::kSynced : Survival::kTorn;
+      scenario.files().restart(survival, state * 1000);
+      scenario.check(acted, where);
+      ++cases;
+    }
+  }
+  std::printf("%s: cut at each of %lu calls, %lu cases, 0 lost\n", GetParam(), call - 1, cases);
+  EXPECT_GE(call, 4u);
+}
+
+// Call i fails, once or from then on; and then the power goes as well, so that what was only believed to be written is found out.
+TEST_P(EveryCall, SurvivesAFailingDisk) {
+  uint64_t cases = 0;
+  for (const Fault fault : {Fault::kError, Fault::kShortWrite, Fault::kWrongBytes}) {
+    for (const bool persistent : {false, true}) {
+      uint64_t call = 0;
+      for (bool failed = true; failed && !HasFailure();) {
+        ++call;
+        for (const Survival survival : {Survival::kEverything, Survival::kSynced, Survival::kTorn}) {
+          Scenario scenario(GetParam());
+          scenario.prepare();
+          scenario.files().fail(call, fault, persistent, "No space left on device");
+          const auto acted = scenario.act();
+          failed = scenario.files().failed();
+          const std::string where = "fault " + std::to_string(static_cast<int>(fault)) + " at call " + std::to_string(call) + " (" +
+                                    scenario.files().failed_call() + ")";
+          if (!acted && !scenario.opens() && std::string(GetParam()) != "prune") {
+            EXPECT_EQ(acted.error().kind, ErrorKind::kCheckpointWrite) << where;
+            EXPECT_THAT(acted.error().message, AllOf(HasSubstr(kFolder), HasSubstr("; it needs "), HasSubstr(" bytes are free"))) << where;
+          }
+          scenario.files().restart(survival, call);
+          scenario.check(acted.has_value(), where);
+          ++cases;
+        }
+      }
+    }
+  }
+  std::printf("%s: %lu cases of failing calls, 0 lost\n", GetParam(), cases);
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoint, EveryCall, testing::Values("save", "replace", "prune", "open_after_partial", "open_after_replaced"),
+                         [](const auto &info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace trainhost
