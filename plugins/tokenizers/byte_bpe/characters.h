@@ -27,7 +27,10 @@ inline constexpr std::array<uint8_t, 256> kAsciiClasses = [] {
     const bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
     const bool number = byte >= '0' && byte <= '9';
     const bool space = byte == ' ' || (byte >= '\t' && byte <= '\r');
-    const auto kind = letter ? CharacterClass::kLetter : number ? CharacterClass::kNumber : space ? CharacterClass::kSpace : CharacterClass::kOther;
+    const auto kind = letter   ? CharacterClass::kLetter
+                      : number ? CharacterClass::kNumber
+                      : space  ? CharacterClass::kSpace
+                               : CharacterClass::kOther;
     classes[byte] = byte < 0x80 ? static_cast<uint8_t>(kind) : kNotAscii;
   }
   return classes;

@@ -30,7 +30,8 @@ struct Places {
 
 }  // namespace
 
-Merger::Merger(const Vocabulary &vocabulary) : byte_ids_(vocabulary.byte_ids), merges_(vocabulary.merges), ranks_(vocabulary.merges.size()) {
+Merger::Merger(const Vocabulary &vocabulary)
+    : byte_ids_(vocabulary.byte_ids), merges_(vocabulary.merges), ranks_(vocabulary.merges.size()) {
   for (uint32_t rank = 0; rank < merges_.size(); ++rank) ranks_[make_pair(merges_[rank].left, merges_[rank].right)] = rank;
 }
 

@@ -158,7 +158,8 @@ std::pair<std::string, std::string> read_parts(const json &merge, const std::str
   if (merge.is_string()) {
     const auto &text = merge.get_ref<const std::string &>();
     const size_t space = text.find(' ');
-    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) return {text.substr(0, space), text.substr(space + 1)};
+    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos)
+      return {text.substr(0, space), text.substr(space + 1)};
   }
   corrupt(where + " is " + quote(merge) + ", expected two tokens");
 }
@@ -215,32 +216,32 @@ std::string write_tokenizer_json(const Vocabulary &vocabulary) {
   for (uint32_t id = 0; id < vocabulary.tokens.size(); ++id) {
     vocab[spelling(id)] = id;
     if (!vocabulary.tokens[id].special) continue;
-    added.push_back({{"id", id}, {"content", spelling(id)}, {"special", true}, {"single_word", false},
-                     {"lstrip", false}, {"rstrip", false}, {"normalized", false}});
+    added.push_back({{"id", id},
+                     {"content", spelling(id)},
+                     {"special", true},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false}});
   }
   json merges = json::array();
   for (const Merge &merge : vocabulary.merges) merges.push_back({spelling(merge.left), spelling(merge.right)});
 
   const json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   json model = {{"type", "BPE"},
-                      {"dropout", nullptr},
-                      {"unk_token", nullptr},
-                      {"continuing_subword_prefix", nullptr},
-                      {"end_of_word_suffix", nullptr},
-                      {"fuse_unk", false},
-                      {"byte_fallback", false},
-                      {"ignore_merges", false},
-                      {"vocab", std::move(vocab)},
-                      {"merges", std::move(merges)}};
-  const json document = {{"version", "1.0"},
-                         {"truncation", nullptr},
-                         {"padding", nullptr},
-                         {"added_tokens", std::move(added)},
-                         {"normalizer", nullptr},
-                         {"pre_tokenizer", byte_level},
-                         {"post_processor", nullptr},
-                         {"decoder", byte_level},
-                         {"model", std::move(model)}};
+                {"dropout", nullptr},
+                {"unk_token", nullptr},
+                {"continuing_subword_prefix", nullptr},
+                {"end_of_word_suffix", nullptr},
+                {"fuse_unk", false},
+                {"byte_fallback", false},
+                {"ignore_merges", false},
+                {"vocab", std::move(vocab)},
+                {"merges", std::move(merges)}};
+  const json document = {
+      {"version", "1.0"},         {"truncation", nullptr},       {"padding", nullptr},        {"added_tokens", std::move(added)},
+      {"normalizer", nullptr},    {"pre_tokenizer", byte_level}, {"post_processor", nullptr}, {"decoder", byte_level},
+      {"model", std::move(model)}};
   return document.dump();
 }
 

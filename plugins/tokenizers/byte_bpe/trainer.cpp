@@ -12,7 +12,7 @@
 namespace trainhost::byte_bpe {
 namespace {
 
-constexpr size_t kBatchBytes = size_t{16} << 20;   // of text in memory at once, one document aside
+constexpr size_t kBatchBytes = size_t{16} << 20;    // of text in memory at once, one document aside
 constexpr size_t kSegmentBytes = size_t{64} << 10;  // what one thread counts at a time, at least
 constexpr int64_t kShards = 64;                     // the most threads that count at once
 

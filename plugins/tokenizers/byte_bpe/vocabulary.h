@@ -22,10 +22,10 @@ struct Merge {
 };
 
 struct Vocabulary {
-  std::vector<Token> tokens;              // by id
-  std::vector<Merge> merges;              // the earlier goes first
-  std::array<uint32_t, 256> byte_ids{};   // the id of each single byte
-  std::optional<uint32_t> end_id;         // of kEndOfText
+  std::vector<Token> tokens;             // by id
+  std::vector<Merge> merges;             // the earlier goes first
+  std::array<uint32_t, 256> byte_ids{};  // the id of each single byte
+  std::optional<uint32_t> end_id;        // of kEndOfText
 };
 
 // kEndOfText and the single bytes in the order in which Hugging Face's trainer numbers them; no merges.

@@ -21,7 +21,8 @@ auto plugin(int64_t vocabulary_size = 400, const PluginEvents &events = {}) {
 const std::vector<std::string> kDocuments = {
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,",
     "it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of Darkness,",
-    "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？", "", "'^'^'^'^ \xff\xff\xff\xff <|endoftext|> 1234 5678\r\n\r\n"};
+    "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？", "",
+    "'^'^'^'^ \xff\xff\xff\xff <|endoftext|> 1234 5678\r\n\r\n"};
 
 Result<std::string> train(const PluginInstance &instance, const std::vector<std::string> &documents) {
   size_t given = 0, bytes = 0;
@@ -56,7 +57,8 @@ TEST(ByteBpeTest, GivesBackEveryText) {
     const std::string text = random_bytes(random, size);
     ASSERT_EQ(*tokenizer->decode(encode(*tokenizer, text)), text);
   }
-  for (const auto &text : {std::string(100'000, 'a'), std::string(100'000, '\0'), std::string(100'000, ' '), random_bytes(random, 1'000'000)}) {
+  for (const auto &text :
+       {std::string(100'000, 'a'), std::string(100'000, '\0'), std::string(100'000, ' '), random_bytes(random, 1'000'000)}) {
     ASSERT_EQ(*tokenizer->decode(encode(*tokenizer, text)), text);
   }
 }
@@ -182,7 +184,8 @@ TEST(ByteBpeTest, RefusesDamagedFiles) {
   EXPECT_REFUSED(R"(tokenizer.json: token "a b" is not spelt in the byte-level alphabet)", file["model"]["vocab"]["a b"] = 400);
   EXPECT_REFUSED(R"(tokenizer.json: token "" is not spelt in the byte-level alphabet)", file["model"]["vocab"][""] = 400);
   EXPECT_REFUSED(R"(tokenizer.json: no token for byte 0 (spelt "Ā"); expected one for each of the 256 bytes)",
-                 file["model"]["vocab"]["xyzzy"] = file["model"]["vocab"]["Ā"]; file["model"]["vocab"].erase("Ā"));
+                 file["model"]["vocab"]["xyzzy"] = file["model"]["vocab"]["Ā"];
+                 file["model"]["vocab"].erase("Ā"));
 }
 
 TEST(ByteBpeTest, RefusesDamagedMerges) {
@@ -197,7 +200,8 @@ TEST(ByteBpeTest, RefusesDamagedMerges) {
 
 TEST(ByteBpeTest, SaysWhatIsWrongWithTheState) {
   const auto message = [](const auto &plugin_and_state) { return plugin_and_state ? std::string() : plugin_and_state.error().message; };
-  EXPECT_NE(message(Tokenizer::create(plugin(), "")).find("the tokenizer has no state: train it first, or give it a tokenizer.json"), std::string::npos);
+  EXPECT_NE(message(Tokenizer::create(plugin(), "")).find("the tokenizer has no state: train it first, or give it a tokenizer.json"),
+            std::string::npos);
   EXPECT_NE(message(Tokenizer::create(plugin(), "{\"version\": }")).find("tokenizer.json: not valid JSON at byte 13"), std::string::npos);
   EXPECT_NE(message(Tokenizer::create(plugin(399), state()))
                 .find("tokenizer.json has 400 tokens, expected at most vocabulary_size = 399: raise vocabulary_size, or train again"),
