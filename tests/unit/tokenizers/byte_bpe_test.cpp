@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
@@ -93,6 +94,31 @@ TEST(ByteBpeTest, StopsWhenTheTextHasNoMorePairs) {
   EXPECT_EQ(json::parse(trained)["model"]["merges"], json::parse(R"([["a", "b"], ["ab", "ab"]])"));
   EXPECT_EQ((*Tokenizer::create(plugin(), trained))->vocabulary_size(), 259u);
   EXPECT_EQ((*Tokenizer::create(plugin(), *train(*plugin(), {})))->vocabulary_size(), 257u);
+}
+
+TEST(ByteBpeTest, ShowsHowFarTrainingIs) {
+  std::map<std::string, std::pair<uint64_t, uint64_t>> shown;  // the last done and total
+  const PluginEvents events{.metric = {}, .progress = [&](std::string_view what, uint64_t done, uint64_t total) {
+                              EXPECT_LE(done, total);
+                              shown[std::string(what)] = {done, total};
+                            }};
+  ASSERT_TRUE(train(*plugin(400, events), kDocuments));
+  ASSERT_EQ(shown.size(), 2u);
+  for (const auto &[what, last] : shown) EXPECT_EQ(last.first, last.second) << what;
+}
+
+TEST(ByteBpeTest, StopsTrainingWhenTheRunIsStopped) {
+  const std::atomic<bool> cancelled = true;
+  const auto stopped = train(*plugin(400, {.metric = {}, .progress = {}, .cancelled = &cancelled}), kDocuments);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().kind, ErrorKind::kStopped);
+}
+
+TEST(ByteBpeTest, PassesOnWhatTheDocumentsFailedWith) {
+  const auto next = []() -> Result<std::optional<std::string_view>> { return failure(ErrorKind::kData, "corpus.txt: unreadable"); };
+  const auto failed = Tokenizer::train(*plugin(), next, 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().message, "corpus.txt: unreadable");
 }
 
 TEST(ByteBpeTest, FingerprintsWhatDeterminesTheIds) {
