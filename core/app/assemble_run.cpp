@@ -48,6 +48,7 @@ Result<> Run::load_model() {
   TRAINHOST_TRY(phases_, PhaseParts::create(recipe(), checked_.plugins, axis_, events_));
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, events_));
   TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size())));
+  TRAINHOST_CHECK(phases_.check_states(recipe(), *model_));
   TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get()));
   runner_.emplace(*model_, *parameters_);
   return {};

@@ -47,4 +47,18 @@ Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins 
   return parts;
 }
 
+Result<> PhaseParts::check_states(const Recipe &recipe, const Model &model) const {
+  for (size_t phase = 1; phase < optimizers.size(); ++phase) {
+    if (optimizers[phase] == optimizers.front()) continue;
+    for (const th_parameter_info &parameter : model.parameters()) {
+      TRAINHOST_TRY(const auto first, optimizers.front()->describe_states(parameter));
+      TRAINHOST_TRY(const auto changed, optimizers[phase]->describe_states(parameter));
+      if (first == changed) continue;
+      return failure(ErrorKind::kRecipe, "phase \"" + recipe.phases[phase].name + "\": its optimizer parameters need other states than those of phase \"" +
+                                             recipe.phases.front().name + "\"; give both phases parameters that keep the same states");
+    }
+  }
+  return {};
+}
+
 }  // namespace trainhost

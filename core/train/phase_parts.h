@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "plugin_host/adapters/lr_scheduler.h"
+#include "plugin_host/adapters/model.h"
 #include "plugin_host/adapters/optimizer.h"
 #include "plugin_host/registry.h"
 #include "recipe/recipe.h"
@@ -20,6 +21,9 @@ struct PhaseParts {
 
   // Errors: a plugin's refusal (kRecipe), naming the phase.
   static Result<PhaseParts> create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events);
+
+  // All optimizers work on the states that the first one describes; kRecipe names a phase whose overrides would need others.
+  Result<> check_states(const Recipe &recipe, const Model &model) const;
 };
 
 }  // namespace trainhost

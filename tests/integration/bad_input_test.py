@@ -35,11 +35,17 @@ class BadInputTest(RunTest):
         self.assertIn('model plugin "minicpm" 1.0.0', message)
         self.assertIn("100", message)
 
+    def test_phase_that_needs_other_optimizer_states(self):
+        recipe = self.recipe("run", more='[optimizer]\nplugin = "sgd"\nmomentum = 0.0')
+        recipe.write_text(recipe.read_text().replace("optimizer.beta2 = 0.99", "optimizer.momentum = 0.9"))
+        self.assertTrue(self.message("--recipe", recipe, expect=78).endswith(
+            'error: phase "annealing": its optimizer parameters need other states than those of phase "stable"; '
+            "give both phases parameters that keep the same states"))
+
     def test_data_smaller_than_one_batch(self):
         tiny = self.scratch / "tiny.txt"
         tiny.write_text("x")
         recipe = self.recipe("run")
-        recipe.write_text(recipe.read_text().replace("english.txt", "english.txt").replace(str(recipe.parent), str(recipe.parent)))
         text = recipe.read_text()
         start = text.index('paths = ["') + len('paths = ["')
         recipe.write_text(text[:start] + str(tiny) + text[text.index('"', start):])

@@ -18,6 +18,7 @@ struct OptimizerState {
   bool like_parameter = true;
   std::vector<int64_t> shape;
   double initial = 0;
+  bool operator==(const OptimizerState &) const = default;
 };
 
 class Optimizer {
