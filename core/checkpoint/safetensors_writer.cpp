@@ -20,7 +20,10 @@ std::string encode(const std::vector<SafetensorsTensor> &tensors) {
   text.pop_back();  // the entries follow by hand: looking each key up in an ordered object would cost the square of their number
   for (const SafetensorsTensor &tensor : tensors) {
     nlohmann::ordered_json entry{{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {tensor.begin, tensor.end}}};
-    text += "," + nlohmann::json(tensor.name).dump() + ":" + entry.dump();
+    text += ',';
+    text += nlohmann::json(tensor.name).dump();
+    text += ':';
+    text += entry.dump();
   }
   text += "}";
   text.resize((text.size() + safetensors::kHeaderAlignment - 1) / safetensors::kHeaderAlignment * safetensors::kHeaderAlignment, ' ');

@@ -16,14 +16,14 @@ std::string unknown_parameter(const Manifest &manifest, const std::string &name)
   std::vector<std::string> known;
   for (const auto &spec : manifest.parameters) known.push_back(spec.name);
   const std::string nearest = nearest_name(name, known);
-  const std::string hint = !nearest.empty() ? "; did you mean \"" + nearest + "\"?"
+  const std::string hint = !nearest.empty() ? "; did you mean `" + nearest + "`?"
                            : known.empty()  ? "; it has none"
                                             : fmt::format("; it has {}", fmt::join(known, ", "));
-  return fmt::format("unknown parameter \"{}\" of {}{}", name, owner(manifest), hint);
+  return fmt::format("unknown parameter `{}` of {}{}", name, owner(manifest), hint);
 }
 
 std::string missing_parameter(const Manifest &manifest, const ParameterSpec &spec) {
-  return fmt::format("parameter \"{}\" ({}{}{}) of {} is required and not given", spec.name, to_string(spec.type),
+  return fmt::format("parameter `{}` ({}{}{}) of {} is required and not given", spec.name, to_string(spec.type),
                      spec.doc.empty() ? "" : ": ", spec.doc, owner(manifest));
 }
 
@@ -36,7 +36,7 @@ std::vector<RecipeError> check_parameters(const Manifest &manifest, Parameters &
     if (spec == manifest.parameters.end()) {
       errors.push_back({parameter.position, unknown_parameter(manifest, name)});
     } else if (const auto mistake = check_value(*spec, parameter.value)) {
-      errors.push_back({parameter.position, fmt::format("parameter \"{}\" of {} {}", name, owner(manifest), *mistake)});
+      errors.push_back({parameter.position, fmt::format("parameter `{}` of {} {}", name, owner(manifest), *mistake)});
     }
   }
   if (!add_defaults) return errors;

@@ -146,8 +146,9 @@ Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 // The whole recipe as TOML that reads back with equal values; a comment "default" beside each key that was not given. Paths absolute.
 std::string resolved_toml(const Recipe &recipe);
 
-// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint and branches;
-// plugin parameters as they stand in `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
+// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint, branches and the
+// sources' paths (what they hold has a fingerprint of its own); plugin parameters as they stand in `recipe`, so take it after the
+// manifests' defaults were added. 64 hexadecimal digits.
 std::string training_fingerprint(const Recipe &recipe);
 
 }  // namespace trainhost

@@ -126,6 +126,7 @@ std::string training_fingerprint(const Recipe &recipe) {
   training.sampling = {};
   training.checkpoint = {};
   training.branches.clear();
+  for (Source &source : training.sources) source.paths.clear();  // where the text lies; what it says has a fingerprint of its own
   return sha256(written(training, false));
 }
 

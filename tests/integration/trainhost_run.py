@@ -68,7 +68,8 @@ class RunTest(unittest.TestCase):
     def setUp(self):
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="trainhost_test_"))
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.environment = {**os.environ, "TRAINHOST_CACHE": str(self.scratch / "cache"), "NO_COLOR": "1"}
+        self.environment = {**os.environ, "TRAINHOST_CACHE": str(self.scratch / "cache"), "NO_COLOR": "1",
+                            "OMP_WAIT_POLICY": "passive"}  # threads that wait by spinning would starve each other on a busy machine
 
     def recipe(self, directory, model=BIGRAM, tokens=20480, more="", name="recipe.toml", **replacements):
         text = RECIPE.format(directory=self.scratch / directory, tokens=tokens, small=SMALL, model=model, more=more)

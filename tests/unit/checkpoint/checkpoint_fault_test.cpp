@@ -90,7 +90,7 @@ class EveryCall : public testing::TestWithParam<const char *> {};
 
 // The power goes, or the process dies, at call i = 1, 2, ... until nothing is cut off any more.
 TEST_P(EveryCall, SurvivesAPowerCut) {
-  constexpr uint64_t kTornStates = 30;
+  constexpr uint64_t kTornStates = 12;
   uint64_t call = 0, cases = 0;
   for (bool cut = true; cut && !HasFailure();) {
     ++call;

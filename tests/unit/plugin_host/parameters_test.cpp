@@ -39,29 +39,29 @@ TEST(Parameters, OfOverridesGetNone) {
 }
 
 TEST(Parameters, AreRefusedWithWhatWasFoundAndExpected) {
-  EXPECT_EQ(mistake("cuont", int64_t{1}), "unknown parameter \"cuont\" of lr_scheduler plugin \"mirror\"; did you mean \"count\"?");
+  EXPECT_EQ(mistake("cuont", int64_t{1}), "unknown parameter `cuont` of lr_scheduler plugin \"mirror\"; did you mean `count`?");
   EXPECT_EQ(mistake("zzz", int64_t{1}),
-            "unknown parameter \"zzz\" of lr_scheduler plugin \"mirror\"; it has count, rate, fraction, enabled, shape, length, label");
-  EXPECT_EQ(mistake("count", 1.5), "parameter \"count\" of lr_scheduler plugin \"mirror\" must be an integer, found 1.5");
-  EXPECT_EQ(mistake("count", int64_t{0}), "parameter \"count\" of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 0");
-  EXPECT_EQ(mistake("count", int64_t{11}), "parameter \"count\" of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 11");
+            "unknown parameter `zzz` of lr_scheduler plugin \"mirror\"; it has count, rate, fraction, enabled, shape, length, label");
+  EXPECT_EQ(mistake("count", 1.5), "parameter `count` of lr_scheduler plugin \"mirror\" must be an integer, found 1.5");
+  EXPECT_EQ(mistake("count", int64_t{0}), "parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 0");
+  EXPECT_EQ(mistake("count", int64_t{11}), "parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 11");
   EXPECT_EQ(mistake("count", int64_t{10}), "none");
-  EXPECT_EQ(mistake("rate", "fast"), "parameter \"rate\" of lr_scheduler plugin \"mirror\" must be a number, found \"fast\"");
-  EXPECT_EQ(mistake("rate", 0.0), "parameter \"rate\" of lr_scheduler plugin \"mirror\" must be above 0, found 0");
-  EXPECT_EQ(mistake("rate", true), "parameter \"rate\" of lr_scheduler plugin \"mirror\" must be a number, found true");
+  EXPECT_EQ(mistake("rate", "fast"), "parameter `rate` of lr_scheduler plugin \"mirror\" must be a number, found \"fast\"");
+  EXPECT_EQ(mistake("rate", 0.0), "parameter `rate` of lr_scheduler plugin \"mirror\" must be above 0, found 0");
+  EXPECT_EQ(mistake("rate", true), "parameter `rate` of lr_scheduler plugin \"mirror\" must be a number, found true");
   EXPECT_EQ(mistake("rate", std::numeric_limits<double>::infinity()),
-            "parameter \"rate\" of lr_scheduler plugin \"mirror\" must be a finite number, found inf");
+            "parameter `rate` of lr_scheduler plugin \"mirror\" must be a finite number, found inf");
   EXPECT_EQ(mistake("rate", std::numeric_limits<double>::quiet_NaN()),
-            "parameter \"rate\" of lr_scheduler plugin \"mirror\" must be a finite number, found nan");
-  EXPECT_EQ(mistake("fraction", 1.25), "parameter \"fraction\" of lr_scheduler plugin \"mirror\" must be above 0 and at most 1, found 1.25");
-  EXPECT_EQ(mistake("enabled", int64_t{1}), "parameter \"enabled\" of lr_scheduler plugin \"mirror\" must be true or false, found 1");
+            "parameter `rate` of lr_scheduler plugin \"mirror\" must be a finite number, found nan");
+  EXPECT_EQ(mistake("fraction", 1.25), "parameter `fraction` of lr_scheduler plugin \"mirror\" must be above 0 and at most 1, found 1.25");
+  EXPECT_EQ(mistake("enabled", int64_t{1}), "parameter `enabled` of lr_scheduler plugin \"mirror\" must be true or false, found 1");
   EXPECT_EQ(mistake("shape", "cosin"),
-            "parameter \"shape\" of lr_scheduler plugin \"mirror\" must be one of \"linear\", \"cosine\", \"sqrt\", found \"cosin\"; "
+            "parameter `shape` of lr_scheduler plugin \"mirror\" must be one of \"linear\", \"cosine\", \"sqrt\", found \"cosin\"; "
             "did you mean \"cosine\"?");
   EXPECT_EQ(mistake("length", int64_t{5}),
-            "parameter \"length\" of lr_scheduler plugin \"mirror\" must be an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found 5");
+            "parameter `length` of lr_scheduler plugin \"mirror\" must be an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found 5");
   EXPECT_EQ(mistake("length", "5 stebs"),
-            "parameter \"length\" of lr_scheduler plugin \"mirror\" is no amount: expected an amount such as \"500 steps\", \"2M tokens\" or "
+            "parameter `length` of lr_scheduler plugin \"mirror\" is no amount: expected an amount such as \"500 steps\", \"2M tokens\" or "
             "\"10%\", found \"5 stebs\"; did you mean \"steps\"?");
 }
 
@@ -70,7 +70,7 @@ TEST(Parameters, ThatAreRequiredMustBeGiven) {
   const auto errors = check_parameters(mirror(), parameters, {"recipe.toml", 12, 1});
   ASSERT_EQ(errors.size(), 1u);
   EXPECT_EQ(to_string(errors.front()),
-            "recipe.toml:12:1: parameter \"label\" (string: What it is called.) of lr_scheduler plugin \"mirror\" is required and not given");
+            "recipe.toml:12:1: parameter `label` (string: What it is called.) of lr_scheduler plugin \"mirror\" is required and not given");
 }
 
 TEST(Parameters, ShowAllMistakesAtOnce) {
