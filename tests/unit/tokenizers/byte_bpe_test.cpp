@@ -5,7 +5,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <thread>
 
 #include "plugin_host/adapters/tokenizer.h"
 #include "support/plugin_under_test.h"
@@ -137,25 +136,6 @@ TEST(ByteBpeTest, FingerprintsWhatDeterminesTheIds) {
   json other_ids = file;
   std::swap(other_ids["model"]["vocab"]["a"], other_ids["model"]["vocab"]["b"]);
   EXPECT_NE(fingerprint(other_ids), original);
-}
-
-TEST(ByteBpeTest, EncodesOnManyThreads) {
-  const auto tokenizer = *Tokenizer::create(plugin(), state());
-  std::mt19937 random(2);
-  std::vector<std::string> texts;
-  std::vector<std::vector<uint32_t>> expected;
-  for (int i = 0; i < 100; ++i) {
-    texts.push_back(random_bytes(random, 1000));
-    expected.push_back(encode(*tokenizer, texts.back()));
-  }
-  std::atomic<int> wrong = 0;
-  const auto work = [&] {
-    for (size_t i = 0; i < texts.size(); ++i) wrong += encode(*tokenizer, texts[i]) != expected[i];
-  };
-  std::vector<std::jthread> threads;
-  for (int i = 0; i < 4; ++i) threads.emplace_back(work);
-  threads.clear();
-  EXPECT_EQ(wrong, 0);
 }
 
 // What create says to the state after `spoil`.
