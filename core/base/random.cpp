@@ -36,14 +36,27 @@ void fill_uniform(uint64_t seed, uint64_t stream, uint64_t first, std::span<floa
   }
 }
 
-void fill_normal(uint64_t seed, uint64_t stream, uint64_t first, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) {
-    const uint64_t index = first + i;
-    const auto words = philox(seed, stream, index >> 2);
-    const size_t pair = (index & 2);  // values 2k and 2k + 1 are the two of one Box-Muller pair
+namespace {
+
+// Values 4 * block .. 4 * block + 3 of a stream: two Box-Muller pairs from one block of random words.
+std::array<float, 4> four_normals(uint64_t seed, uint64_t stream, uint64_t block) {
+  const auto words = philox(seed, stream, block);
+  std::array<float, 4> values;
+  for (size_t pair = 0; pair < 4; pair += 2) {
     const double radius = std::sqrt(-2.0 * std::log((words[pair] + 1.0) * 0x1p-32));
     const double angle = 2.0 * std::numbers::pi * words[pair + 1] * 0x1p-32;
-    out[i] = static_cast<float>(radius * ((index & 1) == 0 ? std::cos(angle) : std::sin(angle)));
+    values[pair] = static_cast<float>(radius * std::cos(angle));
+    values[pair + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+  return values;
+}
+
+}  // namespace
+
+void fill_normal(uint64_t seed, uint64_t stream, uint64_t first, std::span<float> out) {
+  for (size_t i = 0; i < out.size();) {
+    const auto values = four_normals(seed, stream, (first + i) >> 2);
+    for (size_t at = (first + i) & 3; at < 4 && i < out.size(); ++at) out[i++] = values[at];
   }
 }
 

@@ -14,7 +14,7 @@
 
 namespace trainhost {
 
-struct Manifest;
+struct CheckpointManifest;
 
 // A float32 tensor in host memory, owned by the caller.
 struct NamedTensor {
@@ -91,8 +91,9 @@ class CheckpointDirectory {
 
  private:
   CheckpointDirectory(FileSystem &files, std::string folder) : files_(&files), folder_(std::move(folder)) {}
-  std::string finish_save(uint64_t step, const std::string &path);
-  void warn_if_unchanged(const Manifest &manifest) const;
+  Result<> reclaim();
+  bool stands_already(const std::string &path, const CheckpointManifest &manifest) const;
+  void warn_if_unchanged(const CheckpointManifest &manifest) const;
 
   FileSystem *files_;
   std::string folder_;

@@ -29,7 +29,8 @@ std::string shortened(const std::string &text) {
 Result<> compare_fingerprint(const std::string &path, const std::string &what, const std::string &found, const std::string &expected) {
   if (expected.empty() || found == expected) return {};
   return failure(ErrorKind::kRecipe, path + ": was made with another " + what + ": it has " + shortened(found) + ", this run has " +
-                                         shortened(expected) + "; use the " + what + " of that run, or start in another run directory");
+                                         shortened(expected) + "; use the " + what +
+                                         " of that run, start in another run directory, or go on all the same with --accept-changes");
 }
 
 Result<> compare_fingerprints(const std::string &path, const Fingerprints &found, const Fingerprints &expected) {
@@ -56,7 +57,7 @@ bool is_wanted(const ManifestTensor &tensor, LoadScope scope) {
 using Destinations = std::map<std::string_view, std::span<float>>;
 
 // The given tensors by name, once it is sure that they are exactly the wanted ones of the checkpoint.
-Result<Destinations> match(const std::string &path, const Manifest &manifest, std::span<NamedTensor> tensors, LoadScope scope) {
+Result<Destinations> match(const std::string &path, const CheckpointManifest &manifest, std::span<NamedTensor> tensors, LoadScope scope) {
   std::map<std::string_view, const NamedTensor *> missing;
   Destinations destinations;
   for (const NamedTensor &tensor : tensors) {
@@ -81,7 +82,7 @@ Result<Destinations> match(const std::string &path, const Manifest &manifest, st
 }
 
 // Opens every file of the checkpoint, so that all headers are known to be right.
-Result<std::vector<ShardReader>> open_shards(FileSystem &files, const std::string &path, const Manifest &manifest) {
+Result<std::vector<ShardReader>> open_shards(FileSystem &files, const std::string &path, const CheckpointManifest &manifest) {
   std::vector<ShardReader> shards;
   for (const ManifestFile &file : manifest.files) {
     TRAINHOST_TRY(ShardReader shard, ShardReader::open(files, path, file, manifest));
@@ -108,7 +109,7 @@ Result<> fill(std::span<const ShardReader> shards, const Destinations &destinati
 }  // namespace
 
 Result<> CheckpointDirectory::verify(const std::string &path) const {
-  TRAINHOST_TRY(const Manifest manifest, read_manifest(*files_, path));
+  TRAINHOST_TRY(const CheckpointManifest manifest, read_manifest(*files_, path));
   TRAINHOST_TRY(const auto shards, open_shards(*files_, path, manifest));
   TRAINHOST_CHECK(verify_all(shards));
   for (const ShardReader &shard : shards) {
@@ -119,7 +120,7 @@ Result<> CheckpointDirectory::verify(const std::string &path) const {
 
 Result<CheckpointContents> CheckpointDirectory::load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected,
                                                      LoadScope scope) const {
-  TRAINHOST_TRY(Manifest manifest, read_manifest(*files_, path));
+  TRAINHOST_TRY(CheckpointManifest manifest, read_manifest(*files_, path));
   TRAINHOST_CHECK(compare_fingerprints(path, manifest.fingerprints, expected));
   TRAINHOST_TRY(const auto shards, open_shards(*files_, path, manifest));
   TRAINHOST_TRY(const Destinations destinations, match(path, manifest, tensors, scope));

@@ -86,7 +86,7 @@ Fingerprints decode_fingerprints(const json &object, std::string &fault) {
   return fingerprints;
 }
 
-void decode_files(const json &list, Manifest &manifest, std::string &fault) {
+void decode_files(const json &list, CheckpointManifest &manifest, std::string &fault) {
   std::set<std::string> names;
   for (const json &item : list) {
     Fields fields(item, "a file", fault);
@@ -97,7 +97,7 @@ void decode_files(const json &list, Manifest &manifest, std::string &fault) {
   }
 }
 
-void decode_tensors(const json &list, Manifest &manifest, std::string &fault) {
+void decode_tensors(const json &list, CheckpointManifest &manifest, std::string &fault) {
   std::set<std::string> names, files;
   for (const ManifestFile &file : manifest.files) files.insert(file.name);
   for (const json &item : list) {
@@ -112,9 +112,9 @@ void decode_tensors(const json &list, Manifest &manifest, std::string &fault) {
   }
 }
 
-Manifest decode(const json &object, std::string &fault) {
+CheckpointManifest decode(const json &object, std::string &fault) {
   Fields fields(object, "the manifest", fault);
-  Manifest manifest;
+  CheckpointManifest manifest;
   manifest.step = fields.number(key::kStep);
   manifest.tokens = fields.number(key::kTokens);
   manifest.created = fields.number(key::kCreated);
@@ -157,13 +157,13 @@ Result<> check_version(const json &object, const std::string &path) {
 
 }  // namespace
 
-uint64_t Manifest::bytes() const {
+uint64_t CheckpointManifest::bytes() const {
   uint64_t sum = 0;
   for (const ManifestFile &file : files) sum += file.bytes;
   return sum;
 }
 
-Result<std::string> encode_manifest(const Manifest &manifest) {
+Result<std::string> encode_manifest(const CheckpointManifest &manifest) {
   ordered_json files = ordered_json::array(), tensors = ordered_json::array();
   for (const ManifestFile &file : manifest.files)
     files.push_back({{key::kName, file.name}, {key::kBytes, file.bytes}, {key::kSha256, file.sha256}});
@@ -193,13 +193,13 @@ Result<std::string> encode_manifest(const Manifest &manifest) {
   }
 }
 
-std::string encode_checksums(const Manifest &manifest, const std::string &manifest_text) {
+std::string encode_checksums(const CheckpointManifest &manifest, const std::string &manifest_text) {
   std::string text = checksum_line(sha256(manifest_text), manifest::kFileName);
   for (const ManifestFile &file : manifest.files) text += checksum_line(file.sha256, file.name);
   return text;
 }
 
-Result<Manifest> read_manifest(FileSystem &files, const std::string &directory) {
+Result<CheckpointManifest> read_manifest(FileSystem &files, const std::string &directory) {
   if (!files.is_directory(directory)) return failure(ErrorKind::kData, directory + ": is not a directory");
   const std::string path = directory + "/" + std::string(manifest::kFileName);
   const std::string checksums_path = directory + "/" + std::string(manifest::kChecksumsName);
@@ -211,7 +211,7 @@ Result<Manifest> read_manifest(FileSystem &files, const std::string &directory) 
   TRAINHOST_TRY(const json object, parse_strict_json(text, path));
   TRAINHOST_CHECK(check_version(object, path));
   std::string fault;
-  Manifest manifest = decode(object, fault);
+  CheckpointManifest manifest = decode(object, fault);
   if (!fault.empty()) return failure(ErrorKind::kData, path + ": " + fault);
   if (checksums != encode_checksums(manifest, text)) return failure(ErrorKind::kData, checksums_path + ": does not agree with " + path);
   const auto step = step_of(directory);

@@ -25,7 +25,7 @@ struct ManifestTensor {
   bool operator==(const ManifestTensor &) const = default;
 };
 
-struct Manifest {
+struct CheckpointManifest {
   uint64_t step = 0, tokens = 0;
   uint64_t created = 0;  // seconds since 1970, for people only
   std::string label;
@@ -33,18 +33,18 @@ struct Manifest {
   std::string trainer_state;
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;  // file by file, in the order of their bytes
-  bool operator==(const Manifest &) const = default;
+  bool operator==(const CheckpointManifest &) const = default;
 
   uint64_t bytes() const;  // of all files
 };
 
 // The text of manifest.json. kInternal when a text in it is not UTF-8.
-Result<std::string> encode_manifest(const Manifest &manifest);
+Result<std::string> encode_manifest(const CheckpointManifest &manifest);
 // The text of SHA256SUMS for a manifest and its encoding.
-std::string encode_checksums(const Manifest &manifest, const std::string &manifest_text);
+std::string encode_checksums(const CheckpointManifest &manifest, const std::string &manifest_text);
 
 // Reads and checks both files of a checkpoint directory, but no tensor. kData names the file and the fault; kRecipe when a newer
 // trainhost wrote the checkpoint, which is whole but cannot be understood here.
-Result<Manifest> read_manifest(FileSystem &files, const std::string &directory);
+Result<CheckpointManifest> read_manifest(FileSystem &files, const std::string &directory);
 
 }  // namespace trainhost

@@ -73,15 +73,15 @@ Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors)
   return shards;
 }
 
-Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
-  Manifest manifest{.step = contents.step,
-                    .tokens = contents.tokens,
-                    .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
-                    .label = contents.label,
-                    .fingerprints = contents.fingerprints,
-                    .trainer_state = contents.trainer_state,
-                    .files = {},
-                    .tensors = {}};
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
+  CheckpointManifest manifest{.step = contents.step,
+                              .tokens = contents.tokens,
+                              .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
+                              .label = contents.label,
+                              .fingerprints = contents.fingerprints,
+                              .trainer_state = contents.trainer_state,
+                              .files = {},
+                              .tensors = {}};
   uint64_t bytes = 0;
   for (const Shard &shard : shards) bytes += shard.layout.file_bytes();
   // The files and the tensors are hashed at the same time, except where starting a thread takes longer than it saves.
@@ -112,7 +112,7 @@ Result<> write_shard(FileSystem &files, const std::string &path, const Shard &sh
 }
 
 Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &directory, const ManifestFile &expected,
-                                      const Manifest &manifest) {
+                                      const CheckpointManifest &manifest) {
   ShardReader reader;
   reader.path_ = directory + "/" + expected.name;
   reader.sha256_ = expected.sha256;

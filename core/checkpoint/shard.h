@@ -29,7 +29,7 @@ struct Shard {
 Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors);
 
 // The manifest of what the memory holds now: nothing that is written later can differ from it unnoticed. Reads all tensors twice.
-Manifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards);
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards);
 
 // Writes the file from the tensors' own memory and makes its contents durable.
 Result<> write_shard(FileSystem &files, const std::string &path, const Shard &shard);
@@ -39,7 +39,7 @@ class ShardReader {
  public:
   // Compares the size and reads the header; the tensors in it must be exactly those that the manifest names for this file. kData names
   // the path, here and below.
-  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const ManifestFile &expected, const Manifest &manifest);
+  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const ManifestFile &expected, const CheckpointManifest &manifest);
 
   // Reads the file in pieces and compares the SHA-256.
   Result<> verify() const;

@@ -22,6 +22,7 @@ struct PreparedSource {
 
 struct PreparedData {
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string tokenizer_state;          // what its plugin was created with; empty for plugins that need none
   std::vector<PreparedSource> sources;  // in the recipe's order
   std::string fingerprint;              // of all stores and the tokenizer: equal only for equal data
 };

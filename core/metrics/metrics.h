@@ -19,7 +19,7 @@ struct RunSummary {  // once, before the first step
 struct StepReport {
   uint64_t step = 0;    // steps done, this one included
   uint64_t tokens = 0;  // consumed, this step's included
-  std::string_view phase, stage;
+  std::string phase, stage;
   double loss = 0;  // nats per counted token; NaN when the step was thrown away for it
   double learning_rate = 0, gradient_norm = 0;
   bool skipped = false;       // no update was made

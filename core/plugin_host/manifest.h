@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -14,6 +15,7 @@ enum class PluginKind { kTokenizer, kDatasetMixer, kOptimizer, kLrScheduler, kMo
 std::string_view to_string(PluginKind kind);  // "tokenizer", "dataset_mixer", ... as in manifests and folders
 
 enum class ParameterType { kInteger, kNumber, kBoolean, kString, kAmount };
+std::string_view to_string(ParameterType type);  // "integer", "number", ... as in manifests
 
 struct ParameterSpec {
   std::string name;
@@ -37,8 +39,14 @@ struct Manifest {
   std::vector<ParameterSpec> parameters;
 };
 
-// Fails with kPlugin naming path and reason: not an ELF library, no manifest section, malformed manifest (with its line), unknown kind.
+// How messages name a plugin: "optimizer plugin "adamw" 1.0.0 (/path/adamw.so)".
+std::string describe(const Manifest &manifest);
+
+// Fails with kPlugin, "path: reason": not an ELF library, no manifest section, malformed manifest (with its line), unknown kind.
 Result<Manifest> read_manifest(const std::string &path);
+
+// The manifest out of its TOML text; path and sha256 are left empty. The failure begins with the line, "line 3: ".
+tl::expected<Manifest, std::string> parse_manifest(std::string_view text);
 
 // Whether this host can use the plugin; fails with kPlugin saying both versions and the fix.
 Result<> check_compatible(const Manifest &manifest);

@@ -11,12 +11,12 @@ namespace trainhost {
 
 class PluginRegistry {
  public:
-  // A file in a searched folder that is no usable plugin, and why.
+  // A folder or a *.so in one that is no usable plugin, and why; the reason begins with the path.
   struct Rejected {
     std::string path, reason;
   };
 
-  // Reads the manifests of all *.so in the folders, in order; the first of a name wins. A missing folder is no error; a folder or
+  // Reads the manifests of all *.so in the folders, in order; the first of a kind and name wins. A missing folder is no error; a folder or
   // file that others may write is refused.
   explicit PluginRegistry(const std::vector<std::string> &folders);
 
@@ -24,6 +24,7 @@ class PluginRegistry {
   // the plugins/ folder beside the program's own.
   static std::vector<std::string> default_folders();
 
+  const std::vector<std::string> &folders() const { return folders_; }
   const std::vector<Manifest> &plugins() const { return plugins_; }
   const std::vector<Rejected> &rejected() const { return rejected_; }
 
@@ -32,6 +33,10 @@ class PluginRegistry {
   Result<Manifest> find(PluginKind kind, const std::string &plugin) const;
 
  private:
+  void add_folder(const std::string &folder);
+  void add_file(const std::string &path);
+  std::string describe_missing(PluginKind kind, const std::string &plugin) const;
+
   std::vector<std::string> folders_;
   std::vector<Manifest> plugins_;
   std::vector<Rejected> rejected_;

@@ -1,6 +1,7 @@
 // The recipe: everything a run is, as typed values. Immutable once read; each value that a check may still refuse keeps its position.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -10,10 +11,11 @@
 
 namespace trainhost {
 
-// 1-based; line 0 for what the command line set (file is then "--set").
+// 1-based. Line 0 for what the command line set (file is then "--set KEY=VALUE") and for a file that cannot be read.
 struct Position {
   std::string file;
   int line = 0, column = 0;
+  auto operator<=>(const Position &) const = default;
 };
 
 // One mistake of the user. Shown as "file:line:column: message".
@@ -53,8 +55,8 @@ struct Source {
   std::vector<std::string> paths;  // absolute, globs kept, ${NAME} expanded
   std::string format = "auto";     // auto, text, markdown, jsonl, chat, tokens (an existing Megatron store)
   std::string language, quality = "ordinary", licence;
-  std::string loss_on = "all";  // all, answers
-  double held_out = 0.01;       // share of the documents kept for evaluation
+  std::string loss_on = "all";        // all, answers
+  double held_out = 0.01;             // share of the documents kept for evaluation
   std::string on_bad_input = "skip";  // skip (counted and named), refuse
   Position position;
 };
@@ -128,16 +130,24 @@ struct Recipe {
     bool console = true, jsonl = true, tensorboard = true;
   } metrics;
   std::vector<Branch> branches;
+
+  // Where each written value stands, by its path: "run.tokens", "phase.1.batch", "source.0.paths.2", "phase.0.mix.NAME" (arrays are
+  // counted from 0). What is absent here has its default. Parameters keep their own positions.
+  std::map<std::string, Position> given;
 };
+
+// The index of PHASE for the text "end of PHASE"; nothing when the text is not of this form or names no phase.
+std::optional<size_t> phase_ending_at(const Recipe &recipe, const std::string &text);
 
 // The recipe of a branch: the trunk's, with the branch's overrides laid over each phase that begins at or after `from`, and the
 // directory <trunk's>/branches/<name>.
 Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 
-// The whole recipe as TOML that reads back equal; a comment "default" beside each key that was not given. Paths absolute.
+// The whole recipe as TOML that reads back with equal values; a comment "default" beside each key that was not given. Paths absolute.
 std::string resolved_toml(const Recipe &recipe);
 
-// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint and branches.
+// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint and branches;
+// plugin parameters as they stand in `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
 std::string training_fingerprint(const Recipe &recipe);
 
 }  // namespace trainhost

@@ -14,7 +14,8 @@ namespace trainhost {
 struct PhaseSpan {
   uint64_t first_token = 0, end_token = 0;
   uint64_t first_step = 0, end_step = 0;
-  uint32_t sequences = 0, sequence_length = 0;
+  uint32_t sequences = 0, sequence_length = 0;  // of a step
+  uint32_t micro_batch_sequences = 0;           // at a time through the model: what the recipe says, or as many as make 4096 tokens
   uint64_t step_tokens() const { return uint64_t{sequences} * sequence_length; }
 };
 
@@ -27,15 +28,17 @@ class TokenAxis {
   const std::vector<PhaseSpan> &phases() const { return phases_; }
   uint64_t total_steps() const { return phases_.back().end_step; }
   uint64_t total_tokens() const { return phases_.back().end_token; }
-  uint32_t phase_of_step(uint64_t step) const;  // the last phase for step == total_steps
+  uint32_t phase_of_step(uint64_t step) const;   // the last phase for step == total_steps
   uint64_t tokens_at_step(uint64_t step) const;  // consumed before the step
-  // The amount as a length in tokens. Steps are counted from the run's start.
+  // The amount as a length in tokens. Steps are counted from the run's start; a share is one of run.tokens, before rounding up.
   double tokens_of(const Amount &amount) const;
-  // Steps at which something that happens every `amount` is due after: the multiples of the amount, each moved up to a step's end.
-  bool due_after_step(const Amount &every, uint64_t step) const;
+  // Whether something that happens every `every` is due when `steps_done` steps are done: at the multiples of the amount, each moved
+  // up to a step's end.
+  bool due_at(const Amount &every, uint64_t steps_done) const;
   th_progress progress(uint64_t step) const;
 
  private:
+  uint64_t run_tokens_;  // as the recipe says, not rounded to steps
   std::vector<PhaseSpan> phases_;
 };
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "plugin_host/instance.h"
@@ -44,6 +45,8 @@ class Model {
 
  private:
   Model() = default;
+  Result<> check(th_status status, std::string_view call, uint32_t unit) const;
+
   std::unique_ptr<PluginInstance> plugin_;
   const th_model_api *api_ = nullptr;
   const th_model_logits *logits_ = nullptr;

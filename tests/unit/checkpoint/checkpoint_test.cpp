@@ -153,7 +153,7 @@ TEST_F(CheckpointTest, RefusesWhatIsOfAnotherRun) {
     EXPECT_TRUE(loaded == SmallRun(7, 9));
     return contents.error().message;
   };
-  const std::string end = " of that run, or start in another run directory";
+  const std::string end = " of that run, start in another run directory, or go on all the same with --accept-changes";
   EXPECT_EQ(message([](Fingerprints &other) { other.recipe = std::string(64, 'x'); }),
             path + ": was made with another recipe: it has aaaaaaaaaaaa..., this run has xxxxxxxxxxxx...; use the recipe" + end);
   EXPECT_EQ(message([](Fingerprints &other) { other.data = "short"; }),

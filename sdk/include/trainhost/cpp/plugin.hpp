@@ -85,32 +85,36 @@ class Config {
 
   int64_t integer(std::string_view name) const {
     int64_t value = 0;
-    check(host_->get_integer(config_, to_string(name), &value), "no such integer parameter");
+    found(host_->get_integer(config_, to_string(name), &value), "integer", name);
     return value;
   }
   double number(std::string_view name) const {
     double value = 0;
-    check(host_->get_number(config_, to_string(name), &value), "no such number parameter");
+    found(host_->get_number(config_, to_string(name), &value), "number", name);
     return value;
   }
   bool boolean(std::string_view name) const {
     int32_t value = 0;
-    check(host_->get_boolean(config_, to_string(name), &value), "no such boolean parameter");
+    found(host_->get_boolean(config_, to_string(name), &value), "boolean", name);
     return value != 0;
   }
   std::string string(std::string_view name) const {
     th_string value{};
-    check(host_->get_string(config_, to_string(name), &value), "no such string parameter");
+    found(host_->get_string(config_, to_string(name), &value), "string", name);
     return std::string(view(value));
   }
   // In tokens of the run's token axis.
   double amount(std::string_view name) const {
     double value = 0;
-    check(host_->get_amount(config_, to_string(name), &value), "no such amount parameter");
+    found(host_->get_amount(config_, to_string(name), &value), "amount", name);
     return value;
   }
 
  private:
+  static void found(th_status status, const char *type, std::string_view name) {
+    if (status != TH_OK) throw Failure(status, std::string("its manifest has no ") + type + " parameter \"" + std::string(name) + "\"");
+  }
+
   const th_host *host_;
   const th_config *config_;
 };

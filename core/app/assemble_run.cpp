@@ -1,0 +1,157 @@
+#include "app/assemble_run.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace trainhost {
+
+th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size) {
+  th_model_options options{};
+  options.struct_size = sizeof(th_model_options);
+  options.vocabulary_size = vocabulary_size;
+  options.device_type = TH_DEVICE_CPU;
+  options.compute_code = TH_DTYPE_FLOAT;
+  options.compute_bits = 32;
+  for (const PhaseSpan &phase : axis.phases()) {
+    options.sequence_length = std::max(options.sequence_length, phase.sequence_length);
+    options.tokens = std::max(options.tokens, uint64_t{phase.micro_batch_sequences} * phase.sequence_length);
+  }
+  return options;
+}
+
+Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console, const std::atomic<bool> &stop) {
+  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop));
+  run->events_ = {.metric = [r = run.get()](std::string_view name, double value) { r->reporter_.metric(name, value); },
+                  .progress = [console](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
+                  .cancelled = &stop};
+  TRAINHOST_CHECK(run->lock_directory());
+  TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
+  TRAINHOST_CHECK(run->load_model());
+  TRAINHOST_CHECK(run->restore(options));
+  TRAINHOST_CHECK(run->write_run_files());
+  TRAINHOST_CHECK(run->open_reports());
+  run->add_evaluation();
+  return run;
+}
+
+Result<> Run::lock_directory() {
+  TRAINHOST_CHECK(posix_file_system().create_directories(recipe().run.directory));
+  TRAINHOST_TRY(lock_, RunLock::acquire(recipe().run.directory));
+  return {};
+}
+
+Result<> Run::load_model() {
+  TRAINHOST_TRY(phases_, PhaseParts::create(recipe(), checked_.plugins, axis_, events_));
+  TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, events_));
+  TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size())));
+  TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get()));
+  runner_.emplace(*model_, *parameters_);
+  return {};
+}
+
+Fingerprints Run::fingerprints() const {
+  Fingerprints prints{.recipe = training_fingerprint(recipe()), .data = corpus_->fingerprint(), .tokenizer = corpus_->tokenizer().fingerprint(), .plugins = {}};
+  const RecipePlugins &plugins = checked_.plugins;
+  for (const Manifest *manifest : {&plugins.tokenizer, &plugins.model, &plugins.optimizer, &plugins.schedule, &plugins.mixer}) {
+    prints.plugins[std::string(to_string(manifest->kind))] = manifest->name + " " + manifest->version + " " + manifest->sha256;
+  }
+  return prints;
+}
+
+Result<> Run::restore(const StartOptions &options) {
+  TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints"));
+  auto tensors = parameters_->tensors();
+  TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
+  if (saved) {
+    if (options.accept_changes && saved->fingerprints != fingerprints()) {
+      log_warning("going on although recipe, data or plugins differ from the checkpoint's (--accept-changes)");
+    }
+    TRAINHOST_TRY(state_, TrainState::from_json(saved->trainer_state, saved->step));
+    log_info(fmt::format("resumed after step {} of {}", state_.step, axis_.total_steps()));
+    return {};
+  }
+  if (!options.from.empty()) return restore_from(options.from);
+  parameters_->initialise(recipe().run.seed);
+  return {};
+}
+
+Result<> Run::restore_from(const std::string &checkpoint) {
+  auto tensors = parameters_->tensors();
+  TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, {}));
+  if (saved.fingerprints.tokenizer != corpus_->tokenizer().fingerprint()) {
+    return failure(ErrorKind::kRecipe, checkpoint + ": was trained with another tokenizer than this recipe gives; name the same sources and tokenizer");
+  }
+  uint64_t step = 0;
+  while (step < axis_.total_steps() && axis_.tokens_at_step(step) < saved.tokens) ++step;
+  if (axis_.tokens_at_step(step) != saved.tokens) {
+    return failure(ErrorKind::kRecipe, fmt::format("{}: stands at {} tokens, and no step of this recipe ends there; the nearest ends at {}", checkpoint,
+                                                   saved.tokens, axis_.tokens_at_step(step)));
+  }
+  TRAINHOST_TRY(state_, TrainState::from_json(saved.trainer_state, step));
+  state_.evaluated_step = state_.sampled_step = step;  // done by the run that saved it
+  log_info(fmt::format("begins with {} at step {} of {}", checkpoint, step, axis_.total_steps()));
+  return {};
+}
+
+Result<> Run::write_run_files() {
+  const std::string &directory = recipe().run.directory;
+  TRAINHOST_CHECK(posix_file_system().create_directories(directory + "/log"));
+  TRAINHOST_CHECK(write_atomically(posix_file_system(), directory + "/recipe.toml", resolved_toml(recipe())));
+  return write_atomically(posix_file_system(), directory + "/tokenizer.state", corpus_->tokenizer_state());
+}
+
+Result<> Run::open_reports() {
+  const std::string &directory = recipe().run.directory;
+  if (recipe().metrics.jsonl) {
+    TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step));
+    reporter_.add(std::move(sink));
+  }
+  if (recipe().metrics.tensorboard) {
+    TRAINHOST_TRY(auto sink, open_tensorboard_sink(directory, state_.step));
+    reporter_.add(std::move(sink));
+  }
+  if (recipe().metrics.console) reporter_.show_on(console_);
+  reporter_.begin_run({.recipe = recipe().file,
+                       .directory = directory,
+                       .model = model_->manifest().name,
+                       .parameters = parameters_->parameter_count(),
+                       .total_steps = axis_.total_steps(),
+                       .total_tokens = axis_.total_tokens(),
+                       .first_step = state_.step});
+  return {};
+}
+
+void Run::add_evaluation() {
+  evaluation_.emplace(HeldOutEvaluation::Parts{recipe(), axis_, *runner_, reporter_, corpus_->held_out(recipe(), axis_), corpus_->bytes_per_id(), stop_});
+  generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
+  sampling_.emplace(recipe(), axis_, *generator_, reporter_);
+}
+
+Result<> Run::train() {
+  Trainer trainer({.recipe = recipe(),
+                   .axis = axis_,
+                   .stream = corpus_->stream(),
+                   .model = *model_,
+                   .runner = *runner_,
+                   .parameters = *parameters_,
+                   .phases = phases_,
+                   .checkpoints = *checkpoints_,
+                   .fingerprints = fingerprints(),
+                   .observers = {&reporter_, &*evaluation_, &*sampling_},
+                   .stop = stop_});
+  return trainer.run(state_);
+}
+
+Result<std::string> Run::checkpoint_labelled(const std::string &label) const {
+  TRAINHOST_TRY(const auto saved, checkpoints_->list());
+  for (const CheckpointInfo &info : saved) {
+    if (info.label == label && info.problem.empty()) return info.path;
+  }
+  return failure(ErrorKind::kData, fmt::format("{}/checkpoints: no checkpoint \"{}\" for a branch to begin with", recipe().run.directory, label));
+}
+
+}  // namespace trainhost

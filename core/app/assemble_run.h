@@ -1,0 +1,78 @@
+// Builds the parts of a run in the order of the flow: recipe, plugins, data, model, checkpoint, metrics.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "app/corpus.h"
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "evaluate/held_out_loss.h"
+#include "evaluate/text_generator.h"
+#include "metrics/metrics.h"
+#include "recipe/recipe.h"
+#include "recipe/token_axis.h"
+#include "train/trainer.h"
+
+namespace trainhost {
+
+// What decides how a run starts, beside its recipe.
+struct StartOptions {
+  std::string from;             // a checkpoint to begin with when the run has none of its own; empty: fresh parameters
+  bool accept_changes = false;  // go on although recipe, data or plugins differ from the checkpoint's
+};
+
+// Everything of one run, in the order in which it is built; each part uses those before it.
+class Run {
+ public:
+  // Locks the run directory, prepares the data, loads the plugins, restores the newest checkpoint. `stop` outlives the run.
+  // On an error nothing of an earlier run is changed.
+  static Result<std::unique_ptr<Run>> assemble(CheckedRecipe checked, const StartOptions &options, Console *console, const std::atomic<bool> &stop);
+
+  // Trains to the end of the token axis; see Trainer::run.
+  Result<> train();
+  // Held-out loss of where the run stands.
+  Result<EvaluationReport> measure() { return evaluation_->measure(state_); }
+  // The checkpoint at the end of a phase of this run, for a branch to begin with.
+  Result<std::string> checkpoint_labelled(const std::string &label) const;
+
+  const Recipe &recipe() const { return checked_.recipe; }
+  bool finished() const { return state_.step == axis_.total_steps(); }
+
+ private:
+  Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop)
+      : checked_(std::move(checked)), console_(console), stop_(stop), axis_(checked_.recipe) {}
+  Result<> lock_directory();
+  Result<> load_model();
+  Result<> restore(const StartOptions &options);
+  Result<> restore_from(const std::string &checkpoint);
+  Result<> write_run_files();
+  Result<> open_reports();
+  void add_evaluation();
+  Fingerprints fingerprints() const;
+
+  CheckedRecipe checked_;
+  Console *console_;
+  const std::atomic<bool> &stop_;
+  PluginEvents events_;
+  TokenAxis axis_;
+  std::optional<RunLock> lock_;
+  std::unique_ptr<Corpus> corpus_;
+  PhaseParts phases_;
+  std::unique_ptr<Model> model_;
+  std::optional<ParameterStore> parameters_;
+  std::optional<ModelRunner> runner_;
+  std::optional<CheckpointDirectory> checkpoints_;
+  TrainState state_;
+  Reporter reporter_;
+  std::optional<TextGenerator> generator_;
+  std::optional<HeldOutEvaluation> evaluation_;
+  std::optional<TextSampling> sampling_;
+};
+
+// What the model is asked to be able to do for this recipe: the longest sequence and the largest micro-batch of any phase.
+th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size);
+
+}  // namespace trainhost

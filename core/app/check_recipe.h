@@ -1,0 +1,16 @@
+// From a recipe file to a recipe that can run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/corpus.h"
+#include "base/status.h"
+
+namespace trainhost {
+
+// Reads the recipe, finds its plugins and checks everything that can be checked without touching a device or running plugin code. The
+// error (kRecipe) is one line per mistake, all of them.
+Result<CheckedRecipe> check_recipe(const std::string &file, const std::vector<std::string> &settings);
+
+}  // namespace trainhost

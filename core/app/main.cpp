@@ -1,0 +1,177 @@
+// trainhost [VERB] OPTIONS: parses the command line and calls the verb.
+#include <csignal>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <boost/program_options.hpp>
+#include <fmt/format.h>
+
+#include "app/checkpoints_verb.h"
+#include "app/plugins_verb.h"
+#include "app/verbs.h"
+#include "base/log.h"
+#include "plugin_host/registry.h"
+
+namespace options = boost::program_options;
+
+namespace trainhost {
+namespace {
+
+struct Verb {
+  std::string usage, summary;
+  options::options_description accepted;
+  options::positional_options_description positional;
+  std::function<Result<>(const options::variables_map &)> act;
+};
+
+options::options_description recipe_options() {
+  options::options_description description("options");
+  description.add_options()("recipe", options::value<std::string>()->required(), "the recipe to run (TOML)")(
+      "set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""), "KEY=VALUE: override a key of the recipe; may be repeated");
+  return description;
+}
+
+options::options_description run_options() {
+  options::options_description description("options");
+  description.add_options()("run", options::value<std::string>()->required(), "a run directory")("step", options::value<uint64_t>(),
+                                                                                                 "use the checkpoint of this step instead of the newest")(
+      "json", options::bool_switch(), "print JSON");
+  return description;
+}
+
+RecipeOptions recipe_from(const options::variables_map &given) { return {given["recipe"].as<std::string>(), given["set"].as<std::vector<std::string>>()}; }
+
+RunOptions run_from(const options::variables_map &given) {
+  return {.directory = given["run"].as<std::string>(),
+          .step = given.count("step") ? std::optional(given["step"].as<uint64_t>()) : std::nullopt,
+          .json = given["json"].as<bool>()};
+}
+
+Verb train_verb() {
+  Verb verb{"trainhost [train] --recipe FILE", "train; goes on where it stopped", recipe_options(), {}, {}};
+  verb.accepted.add_options()("from", options::value<std::string>()->default_value(""), "a checkpoint directory to begin with when the run has none of its own")(
+      "accept-changes", options::bool_switch(), "go on although recipe, data or plugins differ from the checkpoint's");
+  verb.act = [](const auto &given) {
+    return train(recipe_from(given), {.from = given["from"].template as<std::string>(), .accept_changes = given["accept-changes"].template as<bool>()});
+  };
+  return verb;
+}
+
+Verb generate_verb() {
+  Verb verb{"trainhost generate --run DIRECTORY --prompt TEXT", "write what the model makes of a prompt", run_options(), {}, {}};
+  const SamplingSettings defaults;
+  verb.accepted.add_options()("prompt", options::value<std::string>()->default_value(""), "the text to go on from")(
+      "tokens", options::value<uint32_t>()->default_value(defaults.tokens), "how many tokens at most")(
+      "temperature", options::value<double>()->default_value(defaults.temperature, "0.8"), "0: always the likeliest token")(
+      "top-p", options::value<double>()->default_value(defaults.top_p, "0.95"), "draw from the likeliest tokens whose probabilities sum to this")(
+      "seed", options::value<uint64_t>()->default_value(defaults.seed), "the same seed gives the same text");
+  verb.act = [](const auto &given) -> Result<> {
+    const SamplingSettings settings{.tokens = given["tokens"].template as<uint32_t>(),
+                                    .temperature = given["temperature"].template as<double>(),
+                                    .top_p = given["top-p"].template as<double>(),
+                                    .seed = given["seed"].template as<uint64_t>()};
+    if (!(settings.temperature >= 0)) return failure(ErrorKind::kUsage, fmt::format("--temperature is {}, expected 0 or more", settings.temperature));
+    if (!(settings.top_p > 0 && settings.top_p <= 1)) return failure(ErrorKind::kUsage, fmt::format("--top-p is {}, expected more than 0 and at most 1", settings.top_p));
+    return generate(run_from(given), given["prompt"].template as<std::string>(), settings, std::cout);
+  };
+  return verb;
+}
+
+Verb plugins_verb() {
+  Verb verb{"trainhost plugins [NAME]", "list the plugins found, or the parameters of one", options::options_description("options"), {}, {}};
+  verb.accepted.add_options()("name", options::value<std::string>()->default_value(""), "show the parameters of this plugin")("json", options::bool_switch(), "print JSON");
+  verb.positional.add("name", 1);
+  verb.act = [](const auto &given) {
+    const PluginRegistry registry(PluginRegistry::default_folders());
+    return print_plugins(registry, given["name"].template as<std::string>(), given["json"].template as<bool>(), std::cout);
+  };
+  return verb;
+}
+
+Verb checkpoints_verb() {
+  Verb verb{"trainhost checkpoints --run DIRECTORY", "list the checkpoints of a run", options::options_description("options"), {}, {}};
+  verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory")("verify", options::bool_switch(), "read and verify every byte")(
+      "json", options::bool_switch(), "print JSON");
+  verb.act = [](const auto &given) {
+    const CheckpointsQuery query{.folder = given["run"].template as<std::string>() + "/checkpoints",
+                                 .verify = given["verify"].template as<bool>(),
+                                 .json = given["json"].template as<bool>()};
+    return print_checkpoints(query, posix_file_system(), std::cout);
+  };
+  return verb;
+}
+
+std::map<std::string, Verb> all_verbs() {
+  return {{"train", train_verb()},
+          {"check",
+           {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
+            [](const auto &given) { return check(recipe_from(given), std::cout); }}},
+          {"prepare",
+           {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
+            [](const auto &given) { return prepare(recipe_from(given), std::cout); }}},
+          {"evaluate",
+           {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
+            [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
+          {"generate", generate_verb()},
+          {"plugins", plugins_verb()},
+          {"checkpoints", checkpoints_verb()}};
+}
+
+void print_overview(const std::map<std::string, Verb> &verbs, std::ostream &out) {
+  out << "trainhost " TRAINHOST_VERSION ": trains language models from scratch\n\n";
+  for (const auto &[name, verb] : verbs) out << fmt::format("  {:<52} {}\n", verb.usage, verb.summary);
+  out << "\ntrainhost VERB --help shows the options of a verb.\n";
+}
+
+Result<> run_verb(const Verb &verb, const std::vector<std::string> &arguments) try {
+  options::options_description accepted = verb.accepted;
+  accepted.add_options()("help,h", "show this");
+  options::variables_map given;
+  options::store(options::command_line_parser(arguments).options(accepted).positional(verb.positional).run(), given);
+  if (given.count("help")) {
+    std::cout << verb.usage << "\n" << verb.summary << "\n\n" << accepted;
+    return {};
+  }
+  options::notify(given);
+  return verb.act(given);
+} catch (const options::error &problem) {
+  return failure(ErrorKind::kUsage, fmt::format("{}; see {} --help", problem.what(), verb.usage.substr(0, verb.usage.find(" --"))));
+}
+
+Result<> run(std::vector<std::string> arguments) {
+  const auto verbs = all_verbs();
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    print_overview(verbs, std::cout);
+    return arguments.empty() ? Result<>(failure(ErrorKind::kUsage, "nothing to do: name a recipe")) : Result<>();
+  }
+  if (arguments[0] == "--version") {
+    std::cout << "trainhost " TRAINHOST_VERSION << " (plugin ABI " << TRAINHOST_ABI_MAJOR << "." << TRAINHOST_ABI_MINOR << ")\n";
+    return {};
+  }
+  std::string name = "train";
+  if (arguments[0].front() != '-') {
+    name = arguments[0];
+    arguments.erase(arguments.begin());
+  }
+  const auto verb = verbs.find(name);
+  if (verb == verbs.end()) return failure(ErrorKind::kUsage, fmt::format("there is no verb \"{}\"; see trainhost --help", name));
+  return run_verb(verb->second, arguments);
+}
+
+}  // namespace
+}  // namespace trainhost
+
+int main(int argc, char **argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
+  const auto outcome = trainhost::run({argv + 1, argv + argc});
+  if (outcome) return 0;
+  if (outcome.error().kind == trainhost::ErrorKind::kStopped) {
+    trainhost::log_warning(outcome.error().message);
+  } else {
+    trainhost::log_error(outcome.error().message);
+  }
+  return trainhost::exit_code(outcome.error().kind);
+}

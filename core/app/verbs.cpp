@@ -1,0 +1,139 @@
+#include "app/verbs.h"
+
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "app/check_recipe.h"
+#include "app/stop_signal.h"
+#include "app/trained_model.h"
+#include "base/log.h"
+
+namespace trainhost {
+namespace {
+
+struct Finished {
+  std::string name;
+  EvaluationReport held_out;
+  std::vector<std::string> branch_starts;  // checkpoint of each branch of the recipe
+};
+
+// One run from start (or where it stood) to end; its memory is free when this returns.
+Result<Finished> run_to_end(const std::string &name, const CheckedRecipe &checked, const StartOptions &start, Console *console) {
+  const std::atomic<bool> &stop = stop_signal();
+  TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop));
+  if (run->finished()) log_info(fmt::format("{} is finished already", checked.recipe.run.directory));
+  TRAINHOST_CHECK(run->train());
+  Finished finished{.name = name, .held_out = {}, .branch_starts = {}};
+  if (checked.recipe.branches.empty() && name == "trunk") return finished;  // nothing to compare with
+  TRAINHOST_TRY(finished.held_out, run->measure());
+  for (const Branch &branch : checked.recipe.branches) {
+    TRAINHOST_TRY(finished.branch_starts.emplace_back(), run->checkpoint_labelled(branch.from));
+  }
+  return finished;
+}
+
+void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
+  out << "\nheld-out loss in nats per byte\n" << fmt::format("{:<20}", "source");
+  for (const Finished &run : runs) out << fmt::format(" {:>16}", run.name);
+  out << "\n";
+  for (size_t row = 0; row < runs.front().held_out.rows.size(); ++row) {
+    out << fmt::format("{:<20}", runs.front().held_out.rows[row].source);
+    for (const Finished &run : runs) out << fmt::format(" {:>16.4f}", run.held_out.rows[row].loss_per_byte);
+    out << "\n";
+  }
+  out.flush();
+}
+
+void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
+  if (json) {
+    nlohmann::ordered_json document{{"step", report.step}, {"tokens", report.tokens}, {"sources", nlohmann::ordered_json::object()}};
+    for (const auto &row : report.rows) {
+      document["sources"][row.source] = {{"loss_per_token", row.loss_per_token}, {"loss_per_byte", row.loss_per_byte}, {"tokens", row.tokens}};
+    }
+    out << document.dump(2) << "\n";
+    return;
+  }
+  out << fmt::format("step {}, {} tokens seen\n{:<20} {:>12} {:>12} {:>12}\n", report.step, report.tokens, "source", "nats/token", "nats/byte", "tokens");
+  for (const auto &row : report.rows) {
+    out << fmt::format("{:<20} {:>12.4f} {:>12.4f} {:>12}\n", row.source, row.loss_per_token, row.loss_per_byte, row.tokens);
+  }
+}
+
+}  // namespace
+
+Result<> train(const RecipeOptions &options, const StartOptions &start) {
+  TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
+  const auto console = open_console();
+  std::vector<Finished> runs;
+  TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get()));
+  const auto starts = runs.front().branch_starts;
+  for (size_t i = 0; i < checked.recipe.branches.size(); ++i) {
+    const Branch &branch = checked.recipe.branches[i];
+    log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
+    const CheckedRecipe branched{branch_recipe(checked.recipe, branch), checked.plugins};
+    TRAINHOST_TRY(runs.emplace_back(), run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get()));
+  }
+  if (runs.size() > 1) print_comparison(runs, std::cout);
+  return {};
+}
+
+Result<> check(const RecipeOptions &options, std::ostream &out) {
+  TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
+  const TokenAxis axis(checked.recipe);
+  out << resolved_toml(checked.recipe) << "\n";
+  for (size_t i = 0; i < axis.phases().size(); ++i) {
+    const PhaseSpan &phase = axis.phases()[i];
+    out << fmt::format("# phase {}: steps {} to {}, tokens {} to {}, {} sequences of {} tokens a step, {} at a time\n", checked.recipe.phases[i].name,
+                       phase.first_step, phase.end_step, phase.first_token, phase.end_token, phase.sequences, phase.sequence_length,
+                       phase.micro_batch_sequences);
+  }
+  return {};
+}
+
+Result<> prepare(const RecipeOptions &options, std::ostream &out) {
+  TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
+  const auto console = open_console();
+  const PluginEvents events{.metric = {},
+                            .progress = [&](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
+                            .cancelled = &stop_signal()};
+  TRAINHOST_TRY(const PreparedData data, prepare_data(checked.recipe, checked.plugins.tokenizer, events));
+  out << fmt::format("{:<20} {:>10} {:>12} {:>14} {:>10} {:>12}\n", "source", "documents", "tokens", "bytes/token", "held out", "tokens");
+  for (const PreparedSource &source : data.sources) {
+    const auto &[name, training, held_out] = source;
+    const double bytes_per_token = training->tokens() > 0 ? static_cast<double>(training->bytes_of_text()) / static_cast<double>(training->tokens()) : 0;
+    out << fmt::format("{:<20} {:>10} {:>12} {:>14.3f} {:>10} {:>12}\n", name, training->documents(), training->tokens(), bytes_per_token,
+                       held_out->documents(), held_out->tokens());
+  }
+  return {};
+}
+
+Result<> evaluate(const RunOptions &options, std::ostream &out) {
+  const PluginEvents events{.metric = {}, .progress = {}, .cancelled = &stop_signal()};
+  TRAINHOST_TRY(const auto trained, TrainedModel::load(options.directory, options.step, events));
+  TRAINHOST_TRY(const auto corpus, Corpus::assemble(trained->checked(), trained->axis(), events));
+  EvaluationReport report{.step = trained->step(), .tokens = trained->axis().tokens_at_step(trained->step()), .rows = {}};
+  for (const HeldOutSource &source : corpus->held_out(trained->checked().recipe, trained->axis())) {
+    TRAINHOST_TRY(auto row, held_out_loss(trained->runner(), source, corpus->bytes_per_id(), stop_signal()));
+    report.rows.push_back(std::move(row));
+  }
+  print_rows(report, options.json, out);
+  return {};
+}
+
+Result<> generate(const RunOptions &options, const std::string &prompt, const SamplingSettings &settings, std::ostream &out) {
+  TRAINHOST_TRY(const auto trained, TrainedModel::load(options.directory, options.step, {}));
+  const TextGenerator generator(trained->runner(), trained->tokenizer(), trained->axis().phases().front().sequence_length);
+  if (options.json) {
+    TRAINHOST_TRY(const std::string text, generator.generate(prompt, settings));
+    out << nlohmann::ordered_json{{"step", trained->step()}, {"prompt", prompt}, {"continuation", text}}.dump(2) << "\n";
+    return {};
+  }
+  out << prompt << std::flush;
+  TRAINHOST_CHECK(generator.generate(prompt, settings, [&](std::string_view piece) { out << piece << std::flush; }));
+  out << "\n";
+  return {};
+}
+
+}  // namespace trainhost

@@ -1,0 +1,42 @@
+// What `trainhost VERB ...` does; main.cpp parses the command line into these options.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "app/assemble_run.h"
+#include "base/status.h"
+#include "evaluate/text_generator.h"
+
+namespace trainhost {
+
+struct RecipeOptions {
+  std::string file;
+  std::vector<std::string> settings;  // --set key=value
+};
+
+// Trains the recipe to its end, then its branches, and compares their held-out losses.
+Result<> train(const RecipeOptions &options, const StartOptions &start);
+
+// Prints the resolved recipe and what each phase covers. Touches no device.
+Result<> check(const RecipeOptions &options, std::ostream &out);
+
+// Prepares the data of a recipe and says what there is.
+Result<> prepare(const RecipeOptions &options, std::ostream &out);
+
+struct RunOptions {
+  std::string directory;
+  std::optional<uint64_t> step;  // of the checkpoint; absent: the newest
+  bool json = false;
+};
+
+// Held-out loss of a checkpoint.
+Result<> evaluate(const RunOptions &options, std::ostream &out);
+
+// Writes the prompt and what the model makes of it, as it comes.
+Result<> generate(const RunOptions &options, const std::string &prompt, const SamplingSettings &settings, std::ostream &out);
+
+}  // namespace trainhost

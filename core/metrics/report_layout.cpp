@@ -1,0 +1,68 @@
+#include "metrics/report_layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "metrics/quantities.h"
+#include "metrics/utf8_text.h"
+
+namespace trainhost {
+namespace {
+
+std::string padded(const std::string &text, size_t width) { return text + std::string(width - std::min(width, columns(text)), ' '); }
+
+// Each line four columns in.
+std::string indented(std::string_view text) {
+  std::string block = "    ";
+  for (const char c : text) c == '\n' ? block += "\n    " : block += c;
+  return block;
+}
+
+}  // namespace
+
+std::string run_text(const RunSummary &run, const Palette &palette) {
+  std::string text = palette.strong(printable(run.recipe)) + "\n";
+  text += fmt::format("  model      {}, {} parameters\n", printable(run.model), count_text(static_cast<double>(run.parameters)));
+  text +=
+      fmt::format("  length     {} tokens in {} steps\n", count_text(static_cast<double>(run.total_tokens)), step_text(run.total_steps));
+  text += fmt::format("  directory  {}\n", printable(run.directory));
+  if (run.first_step > 0) text += fmt::format("  goes on after step {}\n", step_text(run.first_step));
+  return text;
+}
+
+std::string sample_text(const TextSample &sample, const Palette &palette) {
+  return palette.strong(fmt::format("sample at step {}", step_text(sample.step))) + "\n" +
+         indented(palette.strong(printable(sample.prompt)) + printable(sample.continuation)) + "\n";
+}
+
+std::string EvaluationTables::change(double now, double before) const {
+  if (std::isnan(before)) return std::string(8, ' ');
+  const std::string text = fmt::format("{:>+8.4f}", now - before);
+  return now < before ? palette_.better(text) : now > before ? palette_.worse(text) : text;
+}
+
+std::string EvaluationTables::next(const EvaluationReport &report) {
+  size_t width = std::string_view("source").size();
+  for (const auto &row : report.rows) width = std::max(width, columns(printable(row.source)));
+
+  std::string text = palette_.strong(fmt::format("held-out loss at step {}, {} tokens", step_text(report.step),
+                                                 count_text(static_cast<double>(report.tokens)))) +
+                     "\n";
+  text += fmt::format("  {}  {:>17}  {:>17}  {:>8}\n", padded("source", width), "nats/token", "nats/byte", "tokens");
+  for (const auto &row : report.rows) {
+    const auto found = previous_.find(row.source);
+    const double unknown = std::numeric_limits<double>::quiet_NaN();
+    const bool known = found != previous_.end();
+    text +=
+        fmt::format("  {}  {:>8.4f} {}  {:>8.4f} {}  {:>8}\n", padded(printable(row.source), width), row.loss_per_token,
+                    change(row.loss_per_token, known ? found->second.loss_per_token : unknown), row.loss_per_byte,
+                    change(row.loss_per_byte, known ? found->second.loss_per_byte : unknown), count_text(static_cast<double>(row.tokens)));
+    previous_[row.source] = row;
+  }
+  return text;
+}
+
+}  // namespace trainhost

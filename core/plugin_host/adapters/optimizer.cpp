@@ -1,0 +1,75 @@
+#include "plugin_host/adapters/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace trainhost {
+namespace {
+
+constexpr uint32_t kMostStates = 64;  // of one parameter: far beyond any optimizer
+
+std::string_view view(th_string text) { return {text.data != nullptr ? text.data : "", text.data != nullptr ? text.length : 0}; }
+
+std::string mistake_in(const th_state_info &info) {
+  if (view(info.name).empty()) return "a state has no name";
+  const auto mistake = [&](const std::string &found) { return fmt::format("state \"{}\" {}", view(info.name), found); };
+  if (info.rank < -1 || info.rank > 4) return mistake(fmt::format("has rank {}, expected -1 to 4", info.rank));
+  if (info.dtype_code != TH_DTYPE_FLOAT || info.dtype_bits != 32) return mistake("is not float32");
+  if (!std::isfinite(info.initial)) return mistake(fmt::format("begins with {}", info.initial));
+  for (int32_t i = 0; i < info.rank; ++i) {
+    if (info.shape[i] <= 0) return mistake(fmt::format("has extent {} in dimension {}", info.shape[i], i));
+  }
+  return "";
+}
+
+OptimizerState to_state(const th_state_info &info) {
+  OptimizerState state{.name = std::string(view(info.name)), .like_parameter = info.rank == -1, .shape = {}, .initial = info.initial};
+  if (info.rank > 0) state.shape.assign(info.shape, info.shape + info.rank);
+  return state;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInstance> plugin) {
+  std::unique_ptr<Optimizer> optimizer(new Optimizer);
+  optimizer->plugin_ = std::move(plugin);
+  const PluginInstance &instance = *optimizer->plugin_;
+  optimizer->api_ = static_cast<const th_optimizer_api *>(instance.table());
+  TRAINHOST_CHECK(instance.check(optimizer->api_->create(instance.host(), instance.config(), &optimizer->self_), "create"));
+  if (optimizer->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
+  if (const int32_t granularity = optimizer->granularity(); granularity < TH_GRANULARITY_ELEMENT || granularity > TH_GRANULARITY_MATRIX) {
+    return instance.broken_contract("granularity", fmt::format("gave {}, expected 0 (element), 1 (tensor) or 2 (matrix)", granularity));
+  }
+  return optimizer;
+}
+
+Optimizer::~Optimizer() {
+  if (self_ != nullptr) api_->destroy(self_);
+}
+
+Result<std::vector<OptimizerState>> Optimizer::describe_states(const th_parameter_info &parameter) const {
+  std::vector<th_state_info> infos(kMostStates);
+  uint32_t count = 0;
+  TRAINHOST_CHECK(plugin_->check(api_->describe_states(self_, &parameter, infos.data(), kMostStates, &count), "describe_states"));
+  const auto refuse = [&](const std::string &found) {
+    return plugin_->broken_contract("describe_states", fmt::format("parameter \"{}\": {}", view(parameter.name), found));
+  };
+  if (count > kMostStates) return refuse(fmt::format("{} states, at most {} are possible", count, kMostStates));
+  std::vector<OptimizerState> states;
+  for (const th_state_info &info : std::span(infos).first(count)) {
+    if (const std::string mistake = mistake_in(info); !mistake.empty()) return refuse(mistake);
+    if (std::ranges::find(states, view(info.name), &OptimizerState::name) != states.end()) {
+      return refuse(fmt::format("state \"{}\" is there twice", view(info.name)));
+    }
+    states.push_back(to_state(info));
+  }
+  return states;
+}
+
+Result<> Optimizer::update(const th_update_call &call, std::span<const th_update> updates) {
+  return plugin_->check(api_->update(self_, &call, updates.data(), static_cast<uint32_t>(updates.size())), "update");
+}
+
+}  // namespace trainhost

@@ -1,0 +1,185 @@
+#include "recipe/contradictions.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "recipe/quotation.h"
+#include "recipe/token_axis.h"
+
+namespace trainhost {
+namespace {
+
+template <class Items>
+std::vector<std::string> names_of(const Items &items) {
+  std::vector<std::string> names;
+  for (const auto &item : items) names.push_back(item.name);
+  return names;
+}
+
+class Search {
+ public:
+  Search(const Recipe &recipe, const Position &start, Mistakes &mistakes)
+      : recipe_(recipe), start_(start), mistakes_(mistakes), source_names_(names_of(recipe.sources)) {
+    for (size_t i = 0; i + 1 < recipe.phases.size(); ++i) references_.push_back("end of " + recipe.phases[i].name);
+  }
+
+  void in_everything() {
+    if (recipe_.sources.empty() && !refused("source"))
+      mistakes_.add(start_, "there is no [[source]]: a recipe needs at least one, with `name` and `paths`");
+    in_names("source", recipe_.sources);
+    in_names("phase", recipe_.phases);
+    in_names("branch", recipe_.branches);
+    for (size_t i = 0; i < recipe_.sources.size(); ++i) in_source(recipe_.sources[i], fmt::format("source.{}", i));
+    in_phases();
+    for (size_t i = 0; i < recipe_.checkpoint.always_keep.size(); ++i)
+      in_reference(recipe_.checkpoint.always_keep[i], fmt::format("checkpoint.always_keep.{}", i));
+    in_evaluation();
+    for (size_t i = 0; i < recipe_.branches.size(); ++i)
+      if (in_reference(recipe_.branches[i].from, fmt::format("branch.{}.from", i)))
+        Search(branch_recipe(recipe_, recipe_.branches[i]), start_, mistakes_).in_phases();
+  }
+
+ private:
+  bool given(const std::string &path) const { return recipe_.given.contains(path); }
+  bool refused(const std::string &path) const { return given(path) && mistakes_.at(recipe_.given.at(path)); }
+
+  // The first of the paths that was written: where the user can mend what is wrong between them.
+  Position position(std::initializer_list<std::string> paths) const {
+    for (const std::string &path : paths)
+      if (given(path)) return recipe_.given.at(path);
+    return start_;
+  }
+
+  template <class Items>
+  void in_names(const std::string &table, const Items &items) {
+    std::set<std::string> seen;
+    for (size_t i = 0; i < items.size(); ++i) {
+      const std::string path = fmt::format("{}.{}.name", table, i);
+      if (given(path) && !refused(path) && !seen.insert(items[i].name).second)
+        mistakes_.add(position({path}), fmt::format("`{}.name`: {} is taken by an earlier [[{}]]", table, quotation(items[i].name), table));
+    }
+  }
+
+  void in_source(const Source &source, const std::string &path) {
+    if (source.loss_on == "answers" && source.format != "chat" && !refused(path + ".format"))
+      mistakes_.add(position({path + ".loss_on"}),
+                    fmt::format("`source.loss_on`: \"answers\" needs format = \"chat\", found format = {}", quotation(source.format)));
+  }
+
+  // Whether the text names the end of a phase that others follow.
+  bool in_reference(const std::string &text, const std::string &path) {
+    if (!given(path) || refused(path)) return false;
+    const std::optional<size_t> phase = phase_ending_at(recipe_, text);
+    if (phase && *phase + 1 < recipe_.phases.size()) return true;
+    const std::string why = phase                 ? "that is the end of the run"
+                            : references_.empty() ? "there is only one phase"
+                                                  : mistakes_.did_you_mean(text, references_, "\"");
+    const char *separator = why.empty() || why.front() == ';' ? "" : ": ";
+    mistakes_.add(position({path}), fmt::format("expected \"end of PHASE\" with a phase that others follow, found {}{}{}",
+                                                short_quotation(text), separator, why));
+    return false;
+  }
+
+  void in_phases() {
+    bool placed = true;  // every phase has an end and a batch to get there
+    for (size_t i = 0; i < recipe_.phases.size(); ++i) {
+      const std::string path = fmt::format("phase.{}", i);
+      in_mix(*recipe_.phases[i].overrides.mix, path + ".mix");
+      placed &= has_end(i, path);
+      placed &= has_batch(recipe_.phases[i].overrides, path);
+    }
+    if (placed && !refused("run.tokens")) in_order();
+  }
+
+  void in_mix(const std::map<std::string, double> &mix, const std::string &path) {
+    if (!given(path) || refused(path)) return;
+    double sum = 0;
+    for (const auto &[name, share] : mix) {
+      if (std::find(source_names_.begin(), source_names_.end(), name) == source_names_.end()) refuse_source(name, path + "." + name);
+      sum += share;
+    }
+    if (sum <= 0) mistakes_.add(position({path}), "at least one share of a mix must be above 0");
+  }
+
+  void refuse_source(const std::string &name, const std::string &path) {
+    const std::string hint = mistakes_.did_you_mean(name, source_names_, "\"");
+    mistakes_.add(position({path}), fmt::format("there is no source {}{}", short_quotation(name), hint));
+  }
+
+  bool has_end(size_t phase, const std::string &path) {
+    const bool last = phase + 1 == recipe_.phases.size();
+    const std::string until = path + ".until";
+    if (refused(until)) return false;
+    if (last && given(until))
+      mistakes_.add(position({until}), "`phase.until`: the last phase ends with the run (run.tokens), so it has no `until`");
+    if (!last && !given(until))
+      mistakes_.add(recipe_.phases[phase].position, "`until` is missing in this [[phase]]: only the last phase ends with the run");
+    return last != given(until);
+  }
+
+  bool has_batch(const Overrides &overrides, const std::string &path) {
+    const std::string own_batch = path + ".batch", own_length = path + ".sequence_length";
+    if (refused(own_batch) || refused(own_length)) return false;
+    if (!given(own_batch) && refused("training.batch")) return false;
+    if (!given(own_length) && refused("packing.sequence_length")) return false;
+    const uint64_t batch = overrides.batch_tokens.value_or(recipe_.training.batch_tokens);
+    const uint64_t length = overrides.sequence_length.value_or(recipe_.packing.sequence_length);
+    const Position where = position({own_batch, own_length, "training.batch", "packing.sequence_length", "run.tokens"});
+    const bool whole = batch % length == 0;
+    if (!whole) {
+      const uint64_t below = batch / length * length;
+      mistakes_.add(where, fmt::format("a batch of {} tokens is not made of whole sequences of {} tokens; the nearest that are: {}{}",
+                                       batch, length, below == 0 ? "" : fmt::format("{} and ", below), below + length));
+    }
+    const bool fits = refused("run.tokens") || batch <= recipe_.run.tokens;
+    if (!fits)
+      mistakes_.add(position({"run.tokens", own_batch, "training.batch"}),
+                    fmt::format("a run of {} tokens is shorter than one batch of {} tokens", recipe_.run.tokens, batch));
+    const uint64_t micro_batch = recipe_.training.micro_batch_tokens;
+    if (micro_batch != 0 && micro_batch < length)
+      mistakes_.add(position({"training.micro_batch"}),
+                    fmt::format("`training.micro_batch`: {} tokens hold no sequence of {} tokens", micro_batch, length));
+    return whole && fits;
+  }
+
+  void in_order() {
+    const TokenAxis axis(recipe_);
+    for (size_t i = 0; i < axis.phases().size(); ++i) {
+      const PhaseSpan &span = axis.phases()[i];
+      if (span.end_step > span.first_step || i == 0) continue;
+      const bool last = i + 1 == axis.phases().size();
+      const Position where = position({fmt::format("phase.{}.until", last ? i - 1 : i)});
+      if (mistakes_.at(where)) continue;
+      mistakes_.add(where, fmt::format("phase {} has no step: {} before it goes up to token {} of {}", quotation(recipe_.phases[i].name),
+                                       quotation(recipe_.phases[i - 1].name), span.first_token, recipe_.run.tokens));
+    }
+  }
+
+  void in_evaluation() {
+    for (size_t i = 0; i < recipe_.evaluation.sources.size(); ++i) {
+      const std::string &name = recipe_.evaluation.sources[i], path = fmt::format("evaluation.sources.{}", i);
+      if (refused(path)) continue;
+      const auto source = std::find_if(recipe_.sources.begin(), recipe_.sources.end(), [&](const Source &one) { return one.name == name; });
+      if (source == recipe_.sources.end())
+        refuse_source(name, path);
+      else if (source->held_out == 0)
+        mistakes_.add(position({path}), fmt::format("source {} keeps nothing for evaluation: its held_out is 0", quotation(name)));
+    }
+  }
+
+  const Recipe &recipe_;
+  const Position &start_;
+  Mistakes &mistakes_;
+  const std::vector<std::string> source_names_;
+  std::vector<std::string> references_;  // that a branch can begin at
+};
+
+}  // namespace
+
+void find_contradictions(const Recipe &recipe, const Position &start, Mistakes &mistakes) {
+  Search(recipe, start, mistakes).in_everything();
+}
+
+}  // namespace trainhost

@@ -1,0 +1,101 @@
+// All keys of a recipe with their ranges, in the order in which a recipe is best read. The reader, the resolved recipe and the list
+// of known keys are made from this one description: each is a visitor.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "recipe/recipe.h"
+
+namespace trainhost {
+
+// Longest token axis, highest step count and widest batch that are accepted; their products stay far below 2^63.
+constexpr uint64_t kMostTokens = 1'000'000'000'000'000;
+constexpr uint64_t kMostSteps = 1'000'000'000;
+constexpr uint64_t kMostBatchTokens = uint64_t{1} << 31;
+constexpr uint64_t kLongestSequence = uint64_t{1} << 20;
+constexpr uint64_t kMostOf = 256;  // sources, phases, branches
+constexpr uint64_t kLargestInteger = std::numeric_limits<int64_t>::max();
+
+template <class Fields, class Overrides>
+void visit_overrides(Fields &fields, Overrides &overrides) {
+  fields.mix("mix", overrides.mix);
+  fields.tokens("batch", overrides.batch_tokens, 1, kMostBatchTokens);
+  fields.integer("sequence_length", overrides.sequence_length, 2, kLongestSequence);
+  fields.parameters("optimizer", overrides.optimizer);
+  fields.parameters("schedule", overrides.schedule);
+}
+
+// Sections are visited with table(name, fields), tables(name, items, fields of one item) and plugin(name, choice).
+template <class Sections, class Recipe>
+void visit_recipe(Sections &sections, Recipe &recipe) {
+  sections.table("run", [&](auto &fields) {
+    fields.directory("directory", recipe.run.directory);
+    fields.tokens("tokens", recipe.run.tokens, 1, kMostTokens);
+    fields.integer("seed", recipe.run.seed, 0, kLargestInteger);
+    fields.choice("device", recipe.run.device, {"auto", "cpu"});
+    fields.choice("precision", recipe.run.precision, {"auto", "fp32"});
+  });
+  sections.tables("source", recipe.sources, [](auto &fields, auto &source) {
+    fields.name("name", source.name);
+    fields.paths("paths", source.paths);
+    fields.choice("format", source.format, {"auto", "text", "markdown", "jsonl", "chat", "tokens"});
+    fields.text("language", source.language);
+    fields.text("quality", source.quality);
+    fields.text("licence", source.licence);
+    fields.choice("loss_on", source.loss_on, {"all", "answers"});
+    fields.share("held_out", source.held_out, 0, 0.5);
+    fields.choice("on_bad_input", source.on_bad_input, {"skip", "refuse"});
+  });
+  sections.plugin("tokenizer", recipe.tokenizer);
+  sections.table("packing", [&](auto &fields) {
+    fields.choice("mode", recipe.packing.mode, {"best_fit", "concatenate"});
+    fields.integer("sequence_length", recipe.packing.sequence_length, 2, kLongestSequence);
+    fields.boolean("document_mask", recipe.packing.document_mask);
+  });
+  sections.plugin("model", recipe.model);
+  sections.plugin("optimizer", recipe.optimizer);
+  sections.plugin("schedule", recipe.schedule);
+  sections.plugin("mixer", recipe.mixer);
+  sections.tables("phase", recipe.phases, [](auto &fields, auto &phase) {
+    fields.name("name", phase.name);
+    fields.amount("until", phase.until);
+    visit_overrides(fields, phase.overrides);
+  });
+  sections.table("training", [&](auto &fields) {
+    fields.tokens("batch", recipe.training.batch_tokens, 1, kMostBatchTokens);
+    fields.tokens_or_auto("micro_batch", recipe.training.micro_batch_tokens, 1, kMostBatchTokens);
+    fields.number("gradient_clip", recipe.training.gradient_clip, 0);
+    fields.choice("on_spike", recipe.training.on_spike, {"skip", "continue"});
+    fields.choice("on_nan", recipe.training.on_nan, {"rollback", "skip", "stop"});
+  });
+  sections.table("checkpoint", [&](auto &fields) {
+    fields.amount("every", recipe.checkpoint.every);
+    fields.integer("keep", recipe.checkpoint.keep, 1, 1'000'000);
+    fields.texts("always_keep", recipe.checkpoint.always_keep);
+  });
+  sections.table("evaluation", [&](auto &fields) {
+    fields.amount("every", recipe.evaluation.every);
+    fields.texts_or_all("sources", recipe.evaluation.sources);
+    fields.tokens("tokens", recipe.evaluation.tokens, 1, kMostTokens);
+  });
+  sections.table("sampling", [&](auto &fields) {
+    fields.amount("every", recipe.sampling.every);
+    fields.texts("prompts", recipe.sampling.prompts);
+    fields.tokens("tokens", recipe.sampling.tokens, 1, kLongestSequence);
+    fields.number("temperature", recipe.sampling.temperature, 0, 100);
+    fields.number("top_p", recipe.sampling.top_p, 0, 1);
+  });
+  sections.table("metrics", [&](auto &fields) {
+    fields.boolean("console", recipe.metrics.console);
+    fields.boolean("jsonl", recipe.metrics.jsonl);
+    fields.boolean("tensorboard", recipe.metrics.tensorboard);
+  });
+  sections.tables("branch", recipe.branches, [](auto &fields, auto &branch) {
+    fields.name("name", branch.name);
+    fields.reference("from", branch.from);
+    visit_overrides(fields, branch.overrides);
+  });
+}
+
+}  // namespace trainhost

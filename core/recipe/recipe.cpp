@@ -1,0 +1,54 @@
+#include "recipe/recipe.h"
+
+namespace trainhost {
+namespace {
+
+void lay_over(Parameters &below, const Parameters &above) {
+  for (const auto &[name, parameter] : above) below.insert_or_assign(name, parameter);
+}
+
+void lay_over(Overrides &below, const Overrides &above) {
+  if (above.mix) below.mix = above.mix;
+  if (above.batch_tokens) below.batch_tokens = above.batch_tokens;
+  if (above.sequence_length) below.sequence_length = above.sequence_length;
+  lay_over(below.optimizer, above.optimizer);
+  lay_over(below.schedule, above.schedule);
+}
+
+// What was written for the branch now stands for the phase.
+void move_positions(std::map<std::string, Position> &given, const std::string &branch, const std::string &phase) {
+  for (auto entry = given.lower_bound(branch); entry != given.end() && entry->first.starts_with(branch); ++entry) {
+    const std::string key = entry->first.substr(branch.size());
+    if (key != "name" && key != "from") given.insert_or_assign(phase + key, entry->second);
+  }
+}
+
+}  // namespace
+
+std::string to_string(const RecipeError &error) {
+  const Position &position = error.position;
+  const std::string place = position.line == 0 ? "" : ":" + std::to_string(position.line) + ":" + std::to_string(position.column);
+  return position.file + place + ": " + error.message;
+}
+
+std::optional<size_t> phase_ending_at(const Recipe &recipe, const std::string &text) {
+  for (size_t i = 0; i < recipe.phases.size(); ++i)
+    if (text == "end of " + recipe.phases[i].name) return i;
+  return std::nullopt;
+}
+
+Recipe branch_recipe(const Recipe &trunk, const Branch &branch) {
+  Recipe recipe = trunk;
+  recipe.run.directory += "/branches/" + branch.name;
+  size_t index = 0;
+  while (index < trunk.branches.size() && trunk.branches[index].name != branch.name) ++index;
+  const std::optional<size_t> from = phase_ending_at(trunk, branch.from);
+  for (size_t i = from ? *from + 1 : recipe.phases.size(); i < recipe.phases.size(); ++i) {
+    lay_over(recipe.phases[i].overrides, branch.overrides);
+    move_positions(recipe.given, "branch." + std::to_string(index) + ".", "phase." + std::to_string(i) + ".");
+  }
+  recipe.branches.clear();
+  return recipe;
+}
+
+}  // namespace trainhost

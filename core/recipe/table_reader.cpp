@@ -1,0 +1,164 @@
+#include "recipe/table_reader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace trainhost {
+namespace {
+
+constexpr double kLargestShare = 1e9;  // so that sums stay finite
+
+std::string below(const std::string &table, const std::string &key) { return table.empty() ? key : table + "." + key; }
+
+}  // namespace
+
+TableReader::TableReader(const Value &table, std::string name, std::string path, Reading &reading)
+    : table_(std::get<Table>(table.data)), position_(table.position), name_(std::move(name)), path_(std::move(path)), reading_(reading) {}
+
+const Value *TableReader::take(const std::string &key) {
+  known_.push_back(key);
+  if (!name_.empty()) reading_.known_keys.insert(below(name_, key));
+  const auto found = table_.find(key);
+  if (found == table_.end()) return nullptr;
+  reading_.given.emplace(below(path_, key), found->second.position);
+  return &found->second;
+}
+
+const Value *TableReader::take_required(const std::string &key) {
+  const Value *value = take(key);
+  if (!value) reading_.mistakes.add(position_, fmt::format("`{}` is missing in this [[{}]]", key, name_));
+  return value;
+}
+
+void TableReader::refuse(const std::string &key, const Value &value, const std::string &reason) {
+  reading_.mistakes.add(value.position, fmt::format("`{}`: {}", below(name_, key), reason));
+}
+
+const Array *TableReader::elements(const std::string &key, const Value &value, const std::string &expected) {
+  const auto *array = std::get_if<Array>(&value.data);
+  if (!array) refuse(key, value, unlike(expected, value).value());
+  return array;
+}
+
+void TableReader::tokens_or_auto(const std::string &key, uint64_t &out, uint64_t minimum, uint64_t maximum) {
+  read(key, out, [&](const Value &value) -> Converted<uint64_t> {
+    const auto *text = std::get_if<std::string>(&value.data);
+    if (text && *text == "auto") return 0;
+    return to_tokens(value, minimum, maximum, ", or \"auto\"");
+  });
+}
+
+void TableReader::texts(const std::string &key, std::vector<std::string> &out) {
+  const Value *value = take(key);
+  const Array *array = value ? elements(key, *value, "an array of strings") : nullptr;
+  if (!array) return;
+  out.clear();
+  for (const Value &element : *array) {
+    reading_.given.emplace(fmt::format("{}.{}", below(path_, key), out.size()), element.position);
+    convert_into(out.emplace_back(), key, element, to_text);
+  }
+}
+
+void TableReader::texts_or_all(const std::string &key, std::vector<std::string> &out) {
+  const auto found = table_.find(key);
+  const auto *word = found == table_.end() ? nullptr : std::get_if<std::string>(&found->second.data);
+  if (!word) return texts(key, out);
+  if (take(key); *word != "all") refuse(key, found->second, unlike("an array of strings, or \"all\"", found->second).value());
+}
+
+void TableReader::name(const std::string &key, std::string &out) {
+  const Value *value = take_required(key);
+  if (!value) return;
+  if (const auto *text = std::get_if<std::string>(&value->data)) out = *text;  // even when refused: what refers to it is not wrong too
+  convert_into(out, key, *value, to_name);
+}
+
+void TableReader::reference(const std::string &key, std::string &out) {
+  if (const Value *value = take_required(key)) convert_into(out, key, *value, to_text);
+}
+
+Converted<std::string> TableReader::absolute_path(const Value &value) const {
+  if (value.position.line == 0) return to_path(value, reading_.folder);
+  std::error_code ignored;
+  return to_path(value, std::filesystem::absolute(value.position.file, ignored).parent_path().string());
+}
+
+Converted<std::string> TableReader::expanded_path(const Value &value) const {
+  Value expanded = value;
+  if (auto *text = std::get_if<std::string>(&expanded.data)) {
+    auto whole = expand_environment(*text);
+    if (!whole) return whole;
+    *text = *whole;
+  }
+  return absolute_path(expanded);
+}
+
+void TableReader::directory(const std::string &key, std::string &out) {
+  read(key, out, [this](const Value &value) { return expanded_path(value); });
+}
+
+void TableReader::paths(const std::string &key, std::vector<std::string> &out) {
+  const Value *value = take_required(key);
+  const Array *array = value ? elements(key, *value, "an array of paths, such as [\"data/*.md\"]") : nullptr;
+  if (!array) return;
+  if (array->empty()) refuse(key, *value, "expected at least one path, found an empty array");
+  out.clear();
+  for (const Value &element : *array) {
+    reading_.given.emplace(fmt::format("{}.{}", below(path_, key), out.size()), element.position);
+    convert_into(out.emplace_back(), key, element, [this](const Value &path) { return expanded_path(path); });
+  }
+}
+
+void TableReader::mix(const std::string &key, std::optional<std::map<std::string, double>> &out) {
+  const Value *value = take(key);
+  if (!value) return;
+  const auto *table = std::get_if<Table>(&value->data);
+  if (!table) return refuse(key, *value, unlike("a table of shares such as { english = 0.7, code = 0.3 }", *value).value());
+  out.emplace();
+  for (const auto &[source, share] : *table) {
+    reading_.given.emplace(below(below(path_, key), source), share.key_position);
+    double &place = (*out)[source] = NAN;  // while refused: then the sum says nothing
+    convert_into(place, below(key, source), share, [](const Value &number) { return to_number(number, 0, kLargestShare); });
+  }
+}
+
+void TableReader::plugin(const std::string &key, std::string &out) {
+  read(key, out, [this](const Value &value) -> Converted<std::string> {
+    auto plugin = to_text(value);
+    if (plugin && plugin->empty()) return unlike("a plugin's name, id or path", value);
+    return plugin && plugin->find('/') != std::string::npos ? absolute_path(value) : plugin;
+  });
+}
+
+void TableReader::parameters(const std::string &key, Parameters &out) {
+  const Value *value = take(key);
+  if (!value) return;
+  if (!std::holds_alternative<Table>(value->data)) return refuse(key, *value, unlike("a table of parameters", *value).value());
+  TableReader inner(*value, below(name_, key), below(path_, key), reading_);
+  if (const auto plugin = inner.table_.find("plugin"); plugin != inner.table_.end())
+    reading_.mistakes.add(plugin->second.key_position,
+                          fmt::format("`{}.plugin`: only parameters can change here, not the plugin", inner.name_));
+  inner.known_.push_back("plugin");
+  inner.remaining_parameters(out);
+}
+
+void TableReader::remaining_parameters(Parameters &out) {
+  for (const auto &[key, value] : table_) {
+    if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
+    known_.push_back(key);
+    Parameter parameter{{}, true, value.position};
+    convert_into(parameter.value, key, value, to_parameter);
+    out.emplace(key, parameter);
+  }
+}
+
+void TableReader::finish() {
+  for (const auto &[key, value] : table_)
+    if (std::find(known_.begin(), known_.end(), key) == known_.end())
+      reading_.unknown_keys.push_back({name_, key, value.key_position, known_});
+}
+
+}  // namespace trainhost

@@ -1,0 +1,22 @@
+// Those who look on while a run trains: metrics, evaluation, samples.
+#pragma once
+
+#include "base/status.h"
+#include "metrics/metrics.h"
+#include "train/train_state.h"
+
+namespace trainhost {
+
+// Called from the training thread. An error ends the run with it.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  // Before the first step of this process, also when it resumes.
+  virtual Result<> begin(TrainState &) { return {}; }
+  // After each step, with state.step counting it; before a checkpoint of that step.
+  virtual Result<> after_step(TrainState &state, const StepReport &report) = 0;
+  // Before a checkpoint is written: what was reported so far must be as durable as the checkpoint.
+  virtual Result<> before_checkpoint() { return {}; }
+};
+
+}  // namespace trainhost

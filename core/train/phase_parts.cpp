@@ -1,0 +1,50 @@
+#include "train/phase_parts.h"
+
+#include <functional>
+
+namespace trainhost {
+namespace {
+
+// One instance per phase, shared with the phase before where nothing is overridden.
+template <class Part>
+Result<std::vector<std::shared_ptr<Part>>> per_phase(const Recipe &recipe, const Parameters &base, Parameters Overrides::*overrides,
+                                                     const std::function<Result<std::unique_ptr<Part>>(const Parameters &)> &make) {
+  std::shared_ptr<Part> plain;
+  std::vector<std::shared_ptr<Part>> parts;
+  for (const Phase &phase : recipe.phases) {
+    const Parameters &changed = phase.overrides.*overrides;
+    if (changed.empty() && plain) {
+      parts.push_back(plain);
+      continue;
+    }
+    Parameters parameters = base;
+    for (const auto &[name, parameter] : changed) parameters[name] = parameter;
+    auto made = make(parameters);
+    if (!made) {
+      return failure(made.error().kind, changed.empty() ? made.error().message : "phase \"" + phase.name + "\": " + made.error().message);
+    }
+    parts.push_back(*std::move(made));
+    if (changed.empty()) plain = parts.back();
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events) {
+  PhaseParts parts;
+  TRAINHOST_TRY(parts.optimizers, per_phase<Optimizer>(recipe, recipe.optimizer.parameters, &Overrides::optimizer,
+                                                       [&](const Parameters &parameters) -> Result<std::unique_ptr<Optimizer>> {
+                                                         TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.optimizer, parameters, &axis, events));
+                                                         return Optimizer::create(std::move(instance));
+                                                       }));
+  th_progress run = axis.progress(0);
+  TRAINHOST_TRY(parts.schedulers, per_phase<LrScheduler>(recipe, recipe.schedule.parameters, &Overrides::schedule,
+                                                         [&](const Parameters &parameters) -> Result<std::unique_ptr<LrScheduler>> {
+                                                           TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, events));
+                                                           return LrScheduler::create(std::move(instance), run);
+                                                         }));
+  return parts;
+}
+
+}  // namespace trainhost

@@ -1,0 +1,44 @@
+// One optimizer step: micro-batches forward and backward, gradient norm, guard, clip, update.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "data/batch.h"
+#include "plugin_host/adapters/lr_scheduler.h"
+#include "plugin_host/adapters/optimizer.h"
+#include "recipe/recipe.h"
+#include "train/model_runner.h"
+#include "train/train_state.h"
+
+namespace trainhost {
+
+class TrainStep {
+ public:
+  enum class Outcome { kUpdated, kSpike, kNotFinite };
+  struct Report {
+    Outcome outcome = Outcome::kUpdated;
+    std::string reason;  // of a step without an update
+    double loss = 0;     // nats per counted token
+    double gradient_norm = 0;  // before clipping
+  };
+
+  // The arguments must outlive the step. seed: of the model's randomness.
+  TrainStep(ModelRunner &runner, ParameterStore &parameters, const Recipe::Training &settings, uint64_t seed)
+      : runner_(runner), parameters_(parameters), settings_(settings), seed_(seed) {}
+
+  // Loss is the sum over weighted tokens divided by the step's whole weight, so it does not depend on how micro-batches are cut.
+  // Without an update (spike or not finite) parameters and optimizer states keep their bits. state.updates and the spike window move on;
+  // state.step is the caller's. Errors: a plugin's.
+  Result<Report> run(const StepBatch &batch, Optimizer &optimizer, const ScheduleValues &schedule, TrainState &state);
+
+ private:
+  ModelRunner &runner_;
+  ParameterStore &parameters_;
+  const Recipe::Training &settings_;
+  uint64_t seed_;
+};
+
+}  // namespace trainhost

@@ -1,0 +1,152 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+
+namespace trainhost {
+namespace {
+
+constexpr uint32_t kNotFiniteAtMost = 10;   // in a row, before the run gives up
+constexpr uint32_t kRollbacksAtMost = 5;    // per run
+constexpr uint64_t kRollbackSkipsAtMost = 100;  // steps before the fault whose batches are passed over after going back
+
+double forward_flops_per_token(const Model &model) {
+  double flops = 0;
+  for (const th_unit_info &unit : model.units()) flops += unit.forward_flops_per_token;
+  return flops;
+}
+
+}  // namespace
+
+Trainer::Trainer(Parts parts)
+    : parts_(std::move(parts)), step_(parts_.runner, parts_.parameters, parts_.recipe.training, parts_.recipe.run.seed) {}
+
+Result<> Trainer::run(TrainState &state) {
+  state_ = &state;
+  start_prefetching();
+  for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
+  while (state.step < parts_.axis.total_steps()) {
+    TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
+    TRAINHOST_TRY(const StepReport report, train(batch));
+    for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
+    if (checkpoint_due() || parts_.stop) TRAINHOST_CHECK(save());
+    if (parts_.stop && state.step < parts_.axis.total_steps()) {
+      return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", state.step));
+    }
+  }
+  return {};
+}
+
+Result<StepReport> Trainer::train(const StepBatch &batch) {
+  const auto started = std::chrono::steady_clock::now();
+  const th_progress progress = parts_.axis.progress(batch.step);
+  TRAINHOST_TRY(const ScheduleValues schedule, parts_.phases.schedulers[progress.phase]->values(progress));
+  TrainStep::Report outcome;
+  const bool passed_over = state_->is_skipped(batch.step);
+  if (passed_over) {
+    outcome.loss = outcome.gradient_norm = std::numeric_limits<double>::quiet_NaN();
+  } else {
+    TRAINHOST_TRY(outcome, step_.run(batch, *parts_.phases.optimizers[progress.phase], schedule, *state_));
+  }
+  state_->step = batch.step + 1;
+  if (!passed_over) TRAINHOST_CHECK(react_to(outcome));
+
+  StepReport report;
+  report.step = batch.step + 1;
+  report.tokens = parts_.axis.tokens_at_step(batch.step + 1);
+  report.phase = parts_.recipe.phases[progress.phase].name;
+  report.stage = schedule.stage;
+  report.loss = outcome.loss;
+  report.learning_rate = schedule.learning_rate;
+  report.gradient_norm = outcome.gradient_norm;
+  report.skipped = passed_over || outcome.outcome != TrainStep::Outcome::kUpdated;
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  report.tokens_per_second = static_cast<double>(parts_.axis.phases()[progress.phase].step_tokens()) / report.seconds;
+  if (peak_flops_per_second_ > 0) {
+    report.utilisation = 3 * forward_flops_per_token(parts_.model) * report.tokens_per_second / peak_flops_per_second_;
+  } else if (peak_flops_per_second_ < 0) {  // after the first step, so that it does not come later for this
+    TRAINHOST_TRY(peak_flops_per_second_, parts_.model.measure_peak());
+  }
+  report.peak_memory = peak_resident_bytes();
+  return report;
+}
+
+Result<> Trainer::react_to(const TrainStep::Report &outcome) {
+  if (outcome.outcome == TrainStep::Outcome::kSpike) log_warning(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
+  if (outcome.outcome != TrainStep::Outcome::kNotFinite) {
+    not_finite_in_a_row_ = 0;
+    return {};
+  }
+  const std::string &policy = parts_.recipe.training.on_nan;
+  if (policy == "stop" || ++not_finite_in_a_row_ > kNotFiniteAtMost) {
+    return failure(ErrorKind::kPlugin, fmt::format("step {}: {}; the last checkpoint is as it was (training.on_nan = \"{}\")", state_->step, outcome.reason, policy));
+  }
+  if (policy == "rollback") return roll_back();
+  log_warning(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
+  return {};
+}
+
+// Goes back to the newest checkpoint and passes over the batches that led to the fault; without a checkpoint the step is skipped.
+Result<> Trainer::roll_back() {
+  const uint64_t fault = state_->step;
+  auto tensors = parts_.parameters.tensors();
+  TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, parts_.fingerprints));
+  if (!saved) {
+    log_warning(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
+    return {};
+  }
+  auto skipped = state_->skipped;
+  const uint32_t rollbacks = state_->rollbacks + 1;
+  if (rollbacks > kRollbacksAtMost) {
+    return failure(ErrorKind::kPlugin, fmt::format("step {}: not finite again after going back {} times; lower the learning rate or look at the data", fault, kRollbacksAtMost));
+  }
+  TRAINHOST_TRY(*state_, TrainState::from_json(saved->trainer_state, saved->step));
+  state_->rollbacks = rollbacks;
+  state_->skipped = std::move(skipped);
+  state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
+  log_warning(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault, saved->step,
+                          state_->skipped.back().first + 1, fault));
+  start_prefetching();
+  return {};
+}
+
+bool Trainer::checkpoint_due() const {
+  const uint64_t step = state_->step;
+  return step == parts_.axis.total_steps() || !label().empty() || parts_.axis.due_at(parts_.recipe.checkpoint.every, step);
+}
+
+std::string Trainer::label() const {
+  for (size_t i = 0; i < parts_.recipe.phases.size(); ++i) {
+    if (parts_.axis.phases()[i].end_step == state_->step) return "end of " + parts_.recipe.phases[i].name;
+  }
+  return "";
+}
+
+Result<> Trainer::save() {
+  for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->before_checkpoint());
+  const auto started = std::chrono::steady_clock::now();
+  TRAINHOST_TRY(const std::string path, parts_.checkpoints.save({.step = state_->step,
+                                                                 .tokens = parts_.axis.tokens_at_step(state_->step),
+                                                                 .label = label(),
+                                                                 .fingerprints = parts_.fingerprints,
+                                                                 .trainer_state = state_->to_json(),
+                                                                 .tensors = parts_.parameters.tensors()}));
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  log_info(fmt::format("saved {} in {:.2f} s", path, seconds));
+  std::vector<std::string> always_keep = parts_.recipe.checkpoint.always_keep;
+  for (const Branch &branch : parts_.recipe.branches) always_keep.push_back(branch.from);
+  return parts_.checkpoints.prune(parts_.recipe.checkpoint.keep, always_keep);
+}
+
+void Trainer::start_prefetching() {
+  prefetcher_.reset();
+  prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, parts_.axis.total_steps());
+}
+
+}  // namespace trainhost

@@ -1,0 +1,65 @@
+// The training loop.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "checkpoint/checkpoint.h"
+#include "data/prefetcher.h"
+#include "data/sample_stream.h"
+#include "recipe/recipe.h"
+#include "recipe/token_axis.h"
+#include "train/model_runner.h"
+#include "train/observer.h"
+#include "train/phase_parts.h"
+#include "train/train_state.h"
+#include "train/train_step.h"
+
+namespace trainhost {
+
+class Trainer {
+ public:
+  // What the trainer works with. Everything outlives it.
+  struct Parts {
+    const Recipe &recipe;
+    const TokenAxis &axis;
+    const SampleStream &stream;
+    Model &model;
+    ModelRunner &runner;
+    ParameterStore &parameters;
+    PhaseParts &phases;
+    CheckpointDirectory &checkpoints;
+    Fingerprints fingerprints;
+    std::vector<TrainObserver *> observers;
+    const std::atomic<bool> &stop;  // set by a signal
+  };
+
+  explicit Trainer(Parts parts);
+
+  // Trains from where `state` stands to the end of the axis, saving checkpoints when due and at the end. Returns kStopped after a save when stop
+  // was set; on any other error the last checkpoint stands.
+  Result<> run(TrainState &state);
+
+ private:
+  Result<StepReport> train(const StepBatch &batch);
+  Result<> react_to(const TrainStep::Report &outcome);
+  Result<> roll_back();
+  Result<> save();
+  bool checkpoint_due() const;
+  std::string label() const;
+  void start_prefetching();
+
+  Parts parts_;
+  TrainStep step_;
+  std::unique_ptr<Prefetcher> prefetcher_;
+  TrainState *state_ = nullptr;
+  uint32_t not_finite_in_a_row_ = 0;
+  double peak_flops_per_second_ = -1;  // -1: not measured yet
+};
+
+}  // namespace trainhost

@@ -1,0 +1,3 @@
+#include "model.h"
+
+TRAINHOST_PLUGIN(TH_KIND_MODEL, trainhost::sdk::model_table<trainhost::minicpm::Model>)

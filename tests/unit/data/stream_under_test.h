@@ -1,0 +1,65 @@
+// A sample stream over small stores and the weighted mixer.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/sample_stream.h"
+#include "store_under_test.h"
+#include "support/plugin_under_test.h"
+#include "temporary_folder.h"
+
+namespace trainhost {
+
+// Windows have 8 tokens and a step 4 of them until the recipe is changed; a source of n windows has n documents of 8 positions.
+class StreamUnderTest {
+ public:
+  explicit StreamUnderTest(const std::vector<std::pair<std::string, uint32_t>> &windows) {
+    recipe_.packing.sequence_length = 8;
+    recipe_.training.batch_tokens = 32;
+    std::vector<MixerSource> sources;
+    for (const auto &[name, count] : windows) {
+      Source source;
+      source.name = name;
+      recipe_.sources.push_back(source);
+      const std::string prefix = folder_.path() + "/" + name;
+      data_.sources.push_back({name, store_of(prefix, counting_documents(std::vector<uint32_t>(count, 9))),
+                               store_of(prefix + "_held_out", counting_documents({30, 9, 5, 2, 40}))});
+      sources.push_back({name, "en", "ordinary", data_.sources.back().training->tokens()});
+    }
+    mixer_ = DatasetMixer::create(plugin_under_test(PluginKind::kDatasetMixer, "weighted"), sources, 0).value();
+  }
+
+  // Ends at that many tokens of the run; without a mix, by size.
+  void add_phase(const std::string &name, uint64_t end_token, const std::map<std::string, double> &mix, uint32_t sequence_length = 8) {
+    recipe_.run.tokens = end_token;
+    Phase phase;
+    phase.name = name;
+    phase.until = Amount{static_cast<double>(end_token), Amount::Unit::kTokens, "", {}};
+    if (!mix.empty()) phase.overrides.mix = mix;
+    phase.overrides.sequence_length = sequence_length;
+    recipe_.phases.push_back(phase);
+  }
+
+  Result<std::unique_ptr<SampleStream>> create() {
+    axes_.emplace_back(recipe_);
+    return SampleStream::create(recipe_, axes_.back(), data_, *mixer_);
+  }
+  std::unique_ptr<SampleStream> stream() { return create().value(); }
+
+  Recipe &recipe() { return recipe_; }
+  const TokenAxis &axis() const { return axes_.back(); }  // of the latest stream
+  const PreparedData &data() const { return data_; }
+
+ private:
+  TemporaryFolder folder_;
+  Recipe recipe_;
+  PreparedData data_;
+  std::unique_ptr<DatasetMixer> mixer_;
+  std::list<TokenAxis> axes_;  // streams keep using theirs
+};
+
+}  // namespace trainhost

@@ -1,0 +1,365 @@
+#include "recipe/reader.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+namespace trainhost {
+namespace {
+
+// A folder of recipe files that goes with the test.
+class Reader : public testing::Test {
+ protected:
+  Reader() {
+    std::string name = (std::filesystem::temp_directory_path() / "trainhost_recipe_XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+  }
+  ~Reader() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string &file, const std::string &text) {
+    std::filesystem::create_directories((folder_ / file).parent_path());
+    std::ofstream(folder_ / file) << text;
+  }
+  std::string path(const std::string &file) const { return (folder_ / file).string(); }
+
+  Recipe read(const std::string &file, const std::vector<std::string> &settings = {}) {
+    auto recipe = read_recipe(path(file), settings);
+    if (recipe) return *recipe;
+    for (const RecipeError &error : recipe.error()) ADD_FAILURE() << to_string(error);
+    return {};
+  }
+  Recipe read_text(const std::string &text, const std::vector<std::string> &settings = {}) {
+    write("small.toml", text);
+    return read("small.toml", settings);
+  }
+
+  std::filesystem::path folder_;
+};
+
+const std::string kSource = "[[source]]\nname = \"english\"\npaths = [\"data/*.md\"]\n";
+
+// Every key, each with another value than its default.
+const std::string kWhole = R"(
+[run]
+directory = "out"
+tokens = "1.5M tokens"
+seed = 7
+device = "cpu"
+precision = "fp32"
+[[source]]
+name = "english"
+paths = ["data/en/*.md", "/corpora/en"]
+format = "markdown"
+language = "en"
+quality = "high"
+licence = "CC0"
+held_out = "2%"
+on_bad_input = "refuse"
+[[source]]
+name = "问答 \"quoted\""
+paths = ["data/faq/*.jsonl"]
+format = "chat"
+loss_on = "answers"
+held_out = 0
+[tokenizer]
+plugin = "byte"
+[packing]
+mode = "concatenate"
+sequence_length = 512
+document_mask = false
+[model]
+plugin = "./plugins/libmine.so"
+layers = 2
+scale = 1.0
+tied = true
+"odd key" = "line\nfeed"
+[optimizer]
+plugin = "org.example.lion"
+[schedule]
+peak_lr = 1e-2
+warmup = "2%"
+[mixer]
+plugin = "weighted"
+[[phase]]
+name = "stable"
+until = "90%"
+mix = { english = 3 }
+batch = "4Ki tokens"
+sequence_length = 1024
+[[phase]]
+name = "annealing"
+mix = { english = 1, "问答 \"quoted\"" = 2 }
+optimizer.beta2 = 0.99
+schedule.shape = "linear"
+[training]
+batch = 16384
+micro_batch = 2048
+gradient_clip = 0.5
+on_spike = "continue"
+on_nan = "stop"
+[checkpoint]
+every = "100 steps"
+keep = 5
+always_keep = ["end of stable"]
+[evaluation]
+every = "64Ki tokens"
+sources = ["english"]
+tokens = "1k tokens"
+[sampling]
+every = "25%"
+prompts = ["The meaning of", "我们"]
+tokens = 32
+temperature = 1
+top_p = 0.5
+[metrics]
+console = false
+jsonl = false
+tensorboard = false
+[[branch]]
+name = "linear"
+from = "end of stable"
+batch = 8192
+mix = { english = 1 }
+schedule.shape = "exponential"
+)";
+
+TEST_F(Reader, ReadsEveryKey) {
+  write("whole.toml", kWhole);
+  const Recipe recipe = read("whole.toml");
+  EXPECT_EQ(recipe.file, path("whole.toml"));
+  EXPECT_EQ(recipe.run.directory, path("out"));
+  EXPECT_EQ(recipe.run.tokens, 1'500'000u);
+  EXPECT_EQ(recipe.run.seed, 7u);
+  EXPECT_EQ(recipe.run.device, "cpu");
+  EXPECT_EQ(recipe.run.precision, "fp32");
+  ASSERT_EQ(recipe.sources.size(), 2u);
+  EXPECT_EQ(recipe.sources[0].name, "english");
+  EXPECT_EQ(recipe.sources[0].paths, (std::vector<std::string>{path("data/en/*.md"), "/corpora/en"}));
+  EXPECT_EQ(recipe.sources[0].format, "markdown");
+  EXPECT_EQ(recipe.sources[0].language, "en");
+  EXPECT_EQ(recipe.sources[0].quality, "high");
+  EXPECT_EQ(recipe.sources[0].licence, "CC0");
+  EXPECT_EQ(recipe.sources[0].held_out, 0.02);
+  EXPECT_EQ(recipe.sources[0].on_bad_input, "refuse");
+  EXPECT_EQ(recipe.sources[0].position.line, 8);
+  EXPECT_EQ(recipe.sources[1].loss_on, "answers");
+  EXPECT_EQ(recipe.tokenizer.plugin, "byte");
+  EXPECT_EQ(recipe.packing.mode, "concatenate");
+  EXPECT_EQ(recipe.packing.sequence_length, 512u);
+  EXPECT_FALSE(recipe.packing.document_mask);
+  EXPECT_EQ(recipe.model.plugin, path("plugins/libmine.so"));
+  EXPECT_EQ(std::get<int64_t>(recipe.model.parameters.at("layers").value), 2);
+  EXPECT_EQ(std::get<double>(recipe.model.parameters.at("scale").value), 1.0);
+  EXPECT_EQ(std::get<bool>(recipe.model.parameters.at("tied").value), true);
+  EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("odd key").value), "line\nfeed");
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 31);
+  EXPECT_EQ(recipe.optimizer.plugin, "org.example.lion");
+  EXPECT_EQ(recipe.schedule.plugin, "wsd");
+  EXPECT_EQ(std::get<std::string>(recipe.schedule.parameters.at("warmup").value), "2%");
+  ASSERT_EQ(recipe.phases.size(), 2u);
+  EXPECT_EQ(recipe.phases[0].name, "stable");
+  EXPECT_EQ(recipe.phases[0].until->value, 0.9);
+  EXPECT_EQ(recipe.phases[0].overrides.mix, (std::map<std::string, double>{{"english", 1.0}}));
+  EXPECT_EQ(recipe.phases[0].overrides.batch_tokens, 4096u);
+  EXPECT_EQ(recipe.phases[0].overrides.sequence_length, 1024u);
+  EXPECT_FALSE(recipe.phases[1].until);
+  EXPECT_EQ(recipe.phases[1].overrides.mix->at("english"), 1.0 / 3);
+  EXPECT_FALSE(recipe.phases[1].overrides.batch_tokens);
+  EXPECT_EQ(std::get<double>(recipe.phases[1].overrides.optimizer.at("beta2").value), 0.99);
+  EXPECT_EQ(std::get<std::string>(recipe.phases[1].overrides.schedule.at("shape").value), "linear");
+  EXPECT_EQ(recipe.training.batch_tokens, 16384u);
+  EXPECT_EQ(recipe.training.micro_batch_tokens, 2048u);
+  EXPECT_EQ(recipe.training.gradient_clip, 0.5);
+  EXPECT_EQ(recipe.training.on_spike, "continue");
+  EXPECT_EQ(recipe.training.on_nan, "stop");
+  EXPECT_EQ(recipe.checkpoint.every.unit, Amount::Unit::kSteps);
+  EXPECT_EQ(recipe.checkpoint.every.value, 100);
+  EXPECT_EQ(recipe.checkpoint.keep, 5u);
+  EXPECT_EQ(recipe.checkpoint.always_keep, std::vector<std::string>{"end of stable"});
+  EXPECT_EQ(recipe.evaluation.every.value, 65536);
+  EXPECT_EQ(recipe.evaluation.sources, std::vector<std::string>{"english"});
+  EXPECT_EQ(recipe.evaluation.tokens, 1000u);
+  EXPECT_EQ(recipe.sampling.every->value, 0.25);
+  EXPECT_EQ(recipe.sampling.prompts, (std::vector<std::string>{"The meaning of", "我们"}));
+  EXPECT_EQ(recipe.sampling.tokens, 32u);
+  EXPECT_EQ(recipe.sampling.temperature, 1.0);
+  EXPECT_EQ(recipe.sampling.top_p, 0.5);
+  EXPECT_FALSE(recipe.metrics.console || recipe.metrics.jsonl || recipe.metrics.tensorboard);
+  ASSERT_EQ(recipe.branches.size(), 1u);
+  EXPECT_EQ(recipe.branches[0].from, "end of stable");
+  EXPECT_EQ(recipe.branches[0].overrides.batch_tokens, 8192u);
+}
+
+TEST_F(Reader, HasADefaultForAllButTheSources) {
+  const Recipe recipe = read_text(kSource + "[[source]]\nname = \"code\"\npaths = [\"b\"]\n");
+  EXPECT_EQ(recipe.run.directory, path("runs/small"));
+  EXPECT_EQ(recipe.tokenizer.plugin, "byte_bpe");
+  EXPECT_EQ(recipe.model.plugin, "minicpm");
+  EXPECT_EQ(recipe.optimizer.plugin, "adamw");
+  EXPECT_EQ(recipe.schedule.plugin, "wsd");
+  EXPECT_EQ(recipe.mixer.plugin, "weighted");
+  EXPECT_EQ(recipe.mixer.position.line, 1);
+  EXPECT_FALSE(recipe.sampling.every);
+  ASSERT_EQ(recipe.phases.size(), 1u);
+  EXPECT_EQ(recipe.phases[0].name, "train");
+  EXPECT_EQ(recipe.phases[0].overrides.mix, (std::map<std::string, double>{{"code", 0.5}, {"english", 0.5}}));
+  EXPECT_FALSE(recipe.given.contains("run.seed"));
+  EXPECT_EQ(recipe.given.at("source.1.paths").line, 6);
+}
+
+TEST_F(Reader, LetsAPhaseInheritTheMixBeforeIt) {
+  const Recipe recipe = read_text(kSource +
+                                  "[[source]]\nname = \"code\"\npaths = [\"b\"]\n"
+                                  "[[phase]]\nname = \"a\"\nuntil = \"30%\"\nmix = { english = 1, code = 3 }\n"
+                                  "[[phase]]\nname = \"b\"\nuntil = \"60%\"\n[[phase]]\nname = \"c\"\nmix = { code = 9 }\n");
+  EXPECT_EQ(recipe.phases[1].overrides.mix, (std::map<std::string, double>{{"code", 0.75}, {"english", 0.25}}));
+  EXPECT_EQ(recipe.phases[2].overrides.mix, (std::map<std::string, double>{{"code", 1.0}}));
+}
+
+TEST_F(Reader, MergesIncludedFiles) {
+  write("bases/model.toml",
+        "[run]\nseed = 1\ntokens = 1000000\n[model]\nlayers = 2\nwidth = 64\n[[source]]\nname = \"base\"\npaths = [\"here/*.md\"]\n");
+  write("bases/more.toml", "[run]\nseed = 2\n[model]\nwidth = 96\nplugin = \"./m.so\"\n");
+  const Recipe recipe = read_text("include = [\"bases/model.toml\", \"bases/more.toml\"]\n[model]\nwidth = 128\n");
+  EXPECT_EQ(recipe.run.seed, 2u);            // the later of the included
+  EXPECT_EQ(recipe.run.tokens, 1'000'000u);  // kept
+  EXPECT_EQ(std::get<int64_t>(recipe.model.parameters.at("layers").value), 2);
+  EXPECT_EQ(std::get<int64_t>(recipe.model.parameters.at("width").value), 128);  // the including file over all
+  EXPECT_EQ(recipe.sources.at(0).paths, std::vector<std::string>{path("bases/here/*.md")});
+  EXPECT_EQ(recipe.model.plugin, path("bases/m.so"));
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.file, path("bases/model.toml"));
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 5);
+
+  const Recipe replaced = read_text("include = [\"bases/model.toml\"]\n" + kSource);
+  ASSERT_EQ(replaced.sources.size(), 1u);
+  EXPECT_EQ(replaced.sources[0].name, "english");
+}
+
+TEST_F(Reader, LaysSettingsOverTheFile) {
+  const std::string phases = "[[phase]]\nname = \"stable\"\nuntil = \"90%\"\n[[phase]]\nname = \"v1.5\"\n";
+  const Recipe recipe = read_text(
+      kSource + phases, {"run.seed=1", "run.seed=9", "run.tokens=2M tokens", "run.device=cpu", "metrics.console=false",
+                         "phase.stable.until=80%", "phase.\"v1.5\".optimizer.beta2=0.5", "source.english.paths=['a', '/b']",
+                         "model.plugin=./m.so", "model.name=a=b", "training.batch=\"4Ki tokens\"", "phase.stable.mix={english=1}"});
+  EXPECT_EQ(recipe.run.seed, 9u);
+  EXPECT_EQ(recipe.run.tokens, 2'000'000u);
+  EXPECT_EQ(recipe.run.device, "cpu");
+  EXPECT_FALSE(recipe.metrics.console);
+  EXPECT_EQ(recipe.phases[0].until->value, 0.8);
+  EXPECT_EQ(std::get<double>(recipe.phases[1].overrides.optimizer.at("beta2").value), 0.5);
+  EXPECT_EQ(recipe.sources[0].paths, (std::vector<std::string>{path("a"), "/b"}));
+  EXPECT_EQ(recipe.model.plugin, path("m.so"));
+  EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("name").value), "a=b");
+  EXPECT_EQ(recipe.model.parameters.at("name").position.file, "--set model.name=a=b");
+  EXPECT_EQ(recipe.training.batch_tokens, 4096u);
+}
+
+TEST_F(Reader, TakesALineFeedInASettingForNoOtherKey) {
+  write("small.toml", kSource);
+  EXPECT_FALSE(read_recipe(path("small.toml"), {"run.seed=1\nrun.tokens=5"}));
+  EXPECT_FALSE(read_recipe(path("small.toml"), {"run.device=\"cpu\"\n[training]\nbatch=1"}));
+  EXPECT_FALSE(read_recipe(path("small.toml"), {"[training]\nbatch=8192"}));
+}
+
+TEST_F(Reader, ExpandsEnvironmentVariablesInPathsOnly) {
+  setenv("TRAINHOST_TEST_CORPORA", "/corpora", 1);
+  const Recipe recipe = read_text(
+      "[run]\ndirectory = \"${TRAINHOST_TEST_CORPORA}/run\"\n[[source]]\nname = \"a\"\npaths = [\"${TRAINHOST_TEST_CORPORA}/x\", \"y$\"]\n"
+      "quality = \"${TRAINHOST_TEST_CORPORA}\"\n[model]\nplugin = \"./${TRAINHOST_TEST_CORPORA}\"\n");
+  EXPECT_EQ(recipe.run.directory, "/corpora/run");
+  EXPECT_EQ(recipe.sources[0].paths, (std::vector<std::string>{"/corpora/x", path("y$")}));
+  EXPECT_EQ(recipe.sources[0].quality, "${TRAINHOST_TEST_CORPORA}");
+  EXPECT_EQ(recipe.model.plugin, path("${TRAINHOST_TEST_CORPORA}"));
+
+  setenv("TRAINHOST_TEST_NESTED", "${HOME}", 1);
+  write("small.toml", "[[source]]\nname = \"a\"\npaths = [\"${TRAINHOST_TEST_NESTED}\"]\n");
+  const auto nested = read_recipe(path("small.toml"), {});
+  ASSERT_FALSE(nested);
+  EXPECT_EQ(nested.error().at(0).message, "`source.paths`: the environment variable \"TRAINHOST_TEST_NESTED\" holds `${` itself");
+}
+
+TEST_F(Reader, SaysWhyAFileCannotBeRead) {
+  const auto message = [&](const std::string &file) {
+    const auto recipe = read_recipe(file, {"run.seed=x"});
+    return recipe ? "" : to_string(recipe.error().at(0));
+  };
+  EXPECT_EQ(message(path("nosuch.toml")), path("nosuch.toml") + ": cannot be read: No such file or directory");
+  EXPECT_EQ(message(folder_.string()), folder_.string() + ": cannot be read: Is a directory");
+  EXPECT_EQ(message("/dev/zero"), "/dev/zero: is larger than 1048576 bytes");
+}
+
+std::string without_marks(std::string text) {
+  const std::string mark = "  # default";
+  for (size_t at; (at = text.find(mark)) != std::string::npos;) text.erase(at, mark.size());
+  return text;
+}
+
+TEST_F(Reader, ReadsAResolvedRecipeBackEqual) {
+  for (const std::string &text : {kWhole, kSource}) {
+    const Recipe recipe = read_text(text);
+    const std::string resolved = resolved_toml(recipe);
+    write("elsewhere/recipe.toml", resolved);
+    const Recipe again = read("elsewhere/recipe.toml");
+    EXPECT_EQ(resolved_toml(again), without_marks(resolved));
+    EXPECT_EQ(training_fingerprint(again), training_fingerprint(recipe));
+  }
+}
+
+TEST_F(Reader, MarksTheDefaultsInAResolvedRecipe) {
+  Recipe recipe = read_text(kSource + "[run]\nseed = 42\n[model]\nlayers = 2\n");
+  recipe.model.parameters["width"] = {int64_t{64}, false, {}};  // as a manifest's default is added
+  const std::string resolved = resolved_toml(recipe);
+  const auto has = [&](const std::string &line) { return resolved.find("\n" + line + "\n") != std::string::npos; };
+  EXPECT_TRUE(has("seed = 42"));
+  EXPECT_TRUE(has("tokens = 10000000  # default"));
+  EXPECT_TRUE(has("name = \"english\""));
+  EXPECT_TRUE(has("name = \"train\"  # default"));
+  EXPECT_TRUE(has("mix = { english = 1.0 }  # default"));
+  EXPECT_TRUE(has("plugin = \"minicpm\"  # default"));
+  EXPECT_TRUE(has("layers = 2"));
+  EXPECT_TRUE(has("width = 64  # default"));
+  EXPECT_TRUE(has("micro_batch = \"auto\"  # default"));
+  EXPECT_EQ(resolved.find("every = \"\""), std::string::npos);  // sampling.every has no default
+}
+
+TEST_F(Reader, FingerprintsWhatTrainingDependsOn) {
+  const auto fingerprint = [&](const std::vector<std::string> &settings) { return training_fingerprint(read_text(kWhole, settings)); };
+  const std::string trunk = fingerprint({});
+  EXPECT_EQ(trunk.size(), 64u);
+  for (const char *same : {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5",
+                           "checkpoint.keep=9", "branch.linear.batch=4096", "training.batch=\"16Ki tokens\"", "run.seed=7"})
+    EXPECT_EQ(fingerprint({same}), trunk) << same;
+  for (const char *other : {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3",
+                            "packing.document_mask=true", "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9",
+                            "training.gradient_clip=0.0", "training.micro_batch=auto", "source.english.paths=[\"b\"]"})
+    EXPECT_NE(fingerprint({other}), trunk) << other;
+}
+
+TEST_F(Reader, LaysABranchOverThePhasesAfterIt) {
+  const std::string text = kSource +
+                           "[[phase]]\nname = \"warm\"\nuntil = \"10%\"\n[[phase]]\nname = \"stable\"\nuntil = \"90%\"\n"
+                           "[[phase]]\nname = \"annealing\"\noptimizer.beta1 = 0.8\noptimizer.beta2 = 0.9\n"
+                           "[[branch]]\nname = \"other\"\nfrom = \"end of warm\"\nbatch = 4096\noptimizer.beta2 = 0.5\n";
+  const Recipe trunk = read_text(text);
+  const Recipe branch = branch_recipe(trunk, trunk.branches[0]);
+  EXPECT_EQ(branch.run.directory, trunk.run.directory + "/branches/other");
+  EXPECT_TRUE(branch.branches.empty());
+  ASSERT_EQ(branch.phases.size(), 3u);
+  EXPECT_FALSE(branch.phases[0].overrides.batch_tokens);
+  EXPECT_TRUE(branch.phases[0].overrides.optimizer.empty());
+  EXPECT_EQ(branch.phases[1].overrides.batch_tokens, 4096u);
+  EXPECT_EQ(branch.phases[2].overrides.batch_tokens, 4096u);
+  EXPECT_EQ(std::get<double>(branch.phases[2].overrides.optimizer.at("beta1").value), 0.8);
+  EXPECT_EQ(std::get<double>(branch.phases[2].overrides.optimizer.at("beta2").value), 0.5);
+  EXPECT_EQ(branch.given.at("phase.2.batch").line, 17);
+
+  write("branch.toml", resolved_toml(branch));
+  EXPECT_EQ(training_fingerprint(read("branch.toml")), training_fingerprint(branch));
+}
+
+}  // namespace
+}  // namespace trainhost

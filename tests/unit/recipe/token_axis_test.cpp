@@ -1,0 +1,102 @@
+#include "recipe/token_axis.h"
+
+#include <gtest/gtest.h>
+
+#include "recipe/reader.h"
+
+namespace trainhost {
+namespace {
+
+Amount amount(const std::string &text) { return parse_amount(text).value(); }
+
+Phase phase(const std::string &name, const std::string &until = "") {
+  Phase phase;
+  phase.name = name;
+  if (!until.empty()) phase.until = amount(until);
+  return phase;
+}
+
+Recipe recipe(uint64_t tokens, uint64_t batch, std::vector<Phase> phases) {
+  Recipe recipe;
+  recipe.run.tokens = tokens;
+  recipe.training.batch_tokens = batch;
+  recipe.packing.sequence_length = 10;
+  recipe.phases = std::move(phases);
+  return recipe;
+}
+
+TEST(TokenAxis, RoundsPhasesUpToWholeSteps) {
+  const TokenAxis axis(recipe(1050, 100, {phase("stable", "90%"), phase("annealing")}));
+  ASSERT_EQ(axis.phases().size(), 2u);
+  EXPECT_EQ(axis.phases()[0].end_step, 10u);  // 945 tokens are reached by the tenth step
+  EXPECT_EQ(axis.phases()[0].end_token, 1000u);
+  EXPECT_EQ(axis.phases()[1].first_token, 1000u);
+  EXPECT_EQ(axis.phases()[1].sequences, 10u);
+  EXPECT_EQ(axis.total_steps(), 11u);
+  EXPECT_EQ(axis.total_tokens(), 1100u);
+}
+
+TEST(TokenAxis, FollowsThePhasesBatchesAndLengths) {
+  Phase large = phase("large", "7 steps");
+  large.overrides.batch_tokens = 200;
+  large.overrides.sequence_length = 50;
+  const TokenAxis axis(recipe(1500, 100, {phase("small", "300 tokens"), large, phase("last")}));
+  EXPECT_EQ(axis.phases()[1].first_step, 3u);
+  EXPECT_EQ(axis.phases()[1].end_step, 7u);
+  EXPECT_EQ(axis.phases()[1].sequences, 4u);
+  EXPECT_EQ(axis.phases()[1].sequence_length, 50u);
+  EXPECT_EQ(axis.phases()[1].end_token, 1100u);
+  EXPECT_EQ(axis.total_steps(), 11u);
+
+  EXPECT_EQ(axis.phase_of_step(2), 0u);
+  EXPECT_EQ(axis.phase_of_step(3), 1u);
+  EXPECT_EQ(axis.phase_of_step(7), 2u);
+  EXPECT_EQ(axis.phase_of_step(11), 2u);
+  EXPECT_EQ(axis.tokens_at_step(0), 0u);
+  EXPECT_EQ(axis.tokens_at_step(4), 500u);
+  EXPECT_EQ(axis.tokens_at_step(11), 1500u);
+
+  EXPECT_EQ(axis.tokens_of(amount("10%")), 150);
+  EXPECT_EQ(axis.tokens_of(amount("2k tokens")), 2000);
+  EXPECT_EQ(axis.tokens_of(amount("5 steps")), 700);
+  EXPECT_EQ(axis.tokens_of(amount("12 steps")), 1600);  // the last phase goes on
+
+  const th_progress progress = axis.progress(4);
+  EXPECT_EQ(progress.struct_size, sizeof(th_progress));
+  EXPECT_EQ(progress.phase, 1u);
+  EXPECT_EQ(progress.step, 4u);
+  EXPECT_EQ(progress.total_steps, 11u);
+  EXPECT_EQ(progress.tokens, 500u);
+  EXPECT_EQ(progress.total_tokens, 1500u);
+  EXPECT_EQ(progress.phase_first_token, 300u);
+  EXPECT_EQ(progress.phase_end_token, 1100u);
+}
+
+std::vector<uint64_t> due_steps(const TokenAxis &axis, const std::string &every) {
+  std::vector<uint64_t> steps;
+  for (uint64_t step = 0; step < axis.total_steps(); ++step)
+    if (axis.due_at(amount(every), step + 1)) steps.push_back(step + 1);
+  return steps;
+}
+
+TEST(TokenAxis, IsDueAtTheMultiplesMovedUpToStepEnds) {
+  const TokenAxis axis(recipe(1000, 70, {phase("train")}));  // 15 steps, 1050 tokens
+  EXPECT_EQ(due_steps(axis, "5 steps"), (std::vector<uint64_t>{5, 10, 15}));
+  EXPECT_EQ(due_steps(axis, "350 tokens"), (std::vector<uint64_t>{5, 10, 15}));
+  EXPECT_EQ(due_steps(axis, "25%"), (std::vector<uint64_t>{4, 8, 11, 15}));
+  EXPECT_EQ(due_steps(axis, "100%"), (std::vector<uint64_t>{15}));
+  EXPECT_EQ(due_steps(axis, "2k tokens"), (std::vector<uint64_t>{}));
+  EXPECT_EQ(due_steps(axis, "1 token").size(), 15u);  // once a step, however many multiples lie in it
+}
+
+TEST(TokenAxis, LosesNoMultipleToRounding) {
+  for (const uint64_t tokens : {1'500'000u, 700'000u, 330'000u, 999'000u})
+    for (const char *share : {"1%", "5%", "7%", "10%", "0.1%"}) {
+      const TokenAxis axis(recipe(tokens, 10, {phase("train")}));
+      const double count = 1 / amount(share).value;
+      EXPECT_EQ(due_steps(axis, share).size(), static_cast<size_t>(count + 1e-6)) << tokens << " " << share;
+    }
+}
+
+}  // namespace
+}  // namespace trainhost
