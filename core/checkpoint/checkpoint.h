@@ -91,7 +91,8 @@ class CheckpointDirectory {
 
  private:
   CheckpointDirectory(FileSystem &files, std::string folder) : files_(&files), folder_(std::move(folder)) {}
-  std::string finish_save(uint64_t step, const std::string &path);
+  Result<> reclaim();
+  bool stands_already(const std::string &path, const CheckpointManifest &manifest) const;
   void warn_if_unchanged(const CheckpointManifest &manifest) const;
 
   FileSystem *files_;

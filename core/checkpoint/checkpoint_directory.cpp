@@ -25,23 +25,6 @@ Result<> create_durably(FileSystem &files, const std::string &folder) {
   return {};
 }
 
-// Puts back what stepped aside for a checkpoint that never came, and removes the rest of what an interrupted save or prune left.
-Result<> reclaim(FileSystem &files, const std::string &folder) {
-  TRAINHOST_TRY(const auto names, files.list(folder));
-  for (const std::string &name : names) {
-    const auto leftover = parse_leftover(name);
-    if (!leftover || !leftover->abandoned) continue;
-    const std::string place = folder + "/" + checkpoint_name(leftover->step);
-    if (leftover->kind == Leftover::kReplaced && !files.exists(place)) {
-      TRAINHOST_CHECK(files.rename(folder + "/" + name, place));
-      TRAINHOST_CHECK(files.sync_directory(folder));
-    } else {
-      TRAINHOST_CHECK(files.remove_all(folder + "/" + name));
-    }
-  }
-  return {};
-}
-
 // What a manifest cannot know: whether its files are there and of their sizes.
 std::string size_problem(FileSystem &files, const std::string &directory, const CheckpointManifest &manifest) {
   for (const ManifestFile &expected : manifest.files) {
@@ -76,8 +59,30 @@ CheckpointInfo describe(FileSystem &files, const std::string &directory, uint64_
 
 Result<CheckpointDirectory> CheckpointDirectory::open(FileSystem &files, const std::string &folder) {
   TRAINHOST_CHECK(create_durably(files, folder));
-  TRAINHOST_CHECK(reclaim(files, folder));
-  return CheckpointDirectory(files, folder);
+  // A process that was killed may not have made its last change durable, and nothing may go before what takes its place is.
+  TRAINHOST_CHECK(files.sync_directory(folder));
+  CheckpointDirectory directory(files, folder);
+  TRAINHOST_CHECK(directory.reclaim());
+  return directory;
+}
+
+// Removes what an interrupted save or prune left; but what stepped aside for a checkpoint that is not there, or not whole, is put back.
+Result<> CheckpointDirectory::reclaim() {
+  TRAINHOST_TRY(const auto names, files_->list(folder_));
+  for (const std::string &name : names) {
+    const auto leftover = parse_leftover(name);
+    if (!leftover || !leftover->abandoned) continue;
+    const std::string path = folder_ + "/" + checkpoint_name(leftover->step);
+    const auto successor = leftover->kind == Leftover::kReplaced ? verify(path) : Result<>();
+    if (!successor && successor.error().kind == ErrorKind::kData) {
+      TRAINHOST_CHECK(files_->remove_all(path));
+      TRAINHOST_CHECK(files_->rename(folder_ + "/" + name, path));
+      TRAINHOST_CHECK(files_->sync_directory(folder_));
+    } else {
+      TRAINHOST_CHECK(files_->remove_all(folder_ + "/" + name));
+    }
+  }
+  return {};
 }
 
 Result<CheckpointDirectory> CheckpointDirectory::view(FileSystem &files, const std::string &folder) {

@@ -29,7 +29,8 @@ std::string shortened(const std::string &text) {
 Result<> compare_fingerprint(const std::string &path, const std::string &what, const std::string &found, const std::string &expected) {
   if (expected.empty() || found == expected) return {};
   return failure(ErrorKind::kRecipe, path + ": was made with another " + what + ": it has " + shortened(found) + ", this run has " +
-                                         shortened(expected) + "; use the " + what + " of that run, start in another run directory, or go on all the same with --accept-changes");
+                                         shortened(expected) + "; use the " + what +
+                                         " of that run, start in another run directory, or go on all the same with --accept-changes");
 }
 
 Result<> compare_fingerprints(const std::string &path, const Fingerprints &found, const Fingerprints &expected) {

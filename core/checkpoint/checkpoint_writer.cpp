@@ -47,28 +47,33 @@ Result<> write_text(FileSystem &files, const std::string &path, const std::strin
 Result<> write_directory(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
   TRAINHOST_CHECK(files.create_directories(directory));
   for (const Shard &shard : prepared.shards) TRAINHOST_CHECK(write_shard(files, directory + "/" + shard.name, shard));
+  TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kFileName), prepared.manifest_text));
+  TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kChecksumsName), prepared.checksums_text));
+  TRAINHOST_CHECK(files.sync_directory(directory));
+  TRAINHOST_CHECK(read_manifest(files, directory));
   for (const ManifestFile &file : prepared.manifest.files) {
     TRAINHOST_TRY(const auto written, ShardReader::open(files, directory, file, prepared.manifest));
     TRAINHOST_CHECK(written.verify());
   }
-  TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kFileName), prepared.manifest_text));
-  TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kChecksumsName), prepared.checksums_text));
-  TRAINHOST_CHECK(files.sync_directory(directory));
   return {};
 }
 
-// Gives a finished directory its name. A checkpoint that stands there steps aside first, and `open` puts it back if this is cut off
-// in between.
+// Gives a finished directory its name. A checkpoint that stands there steps aside first, and `open` puts it back if this is cut off in
+// between. A failure takes the name away again, so that a save that was not announced is not found by the next one and taken for done.
 Result<> publish(FileSystem &files, const std::string &partial, const std::string &folder, uint64_t step) {
   const std::string path = folder + "/" + checkpoint_name(step);
   const std::string aside = folder + "/" + leftover_name(step, Leftover::kReplaced);
   const bool replaces = files.exists(path);
   if (replaces) TRAINHOST_CHECK(files.rename(path, aside));
-  if (auto renamed = files.rename(partial, path); !renamed) {
-    if (replaces) (void)files.rename(aside, path);
-    return renamed;
+  auto published = files.rename(partial, path);
+  if (published) {
+    published = files.sync_directory(folder);
+    if (!published) (void)files.rename(path, partial);
   }
-  TRAINHOST_CHECK(files.sync_directory(folder));
+  if (!published) {
+    if (replaces) (void)files.rename(aside, path);
+    return published;
+  }
   if (!replaces) return {};
   if (const auto removed = files.remove_all(aside); !removed) log_warning(removed.error().message);
   return {};
@@ -86,12 +91,6 @@ bool same_tensors(const CheckpointManifest &a, const CheckpointManifest &b) { re
 Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents) {
   const std::string path = folder_ + "/" + checkpoint_name(contents.step);
   TRAINHOST_TRY(const PreparedCheckpoint prepared, prepare(contents));
-  if (files_->exists(path)) {
-    const auto standing = read_manifest(*files_, path);
-    if (standing && same_contents(*standing, prepared.manifest) && verify(path)) return finish_save(contents.step, path);
-  }
-  warn_if_unchanged(prepared.manifest);
-
   const auto failed = [&](const std::string &reason) {
     const auto free = files_->free_bytes(folder_);
     return failure(ErrorKind::kCheckpointWrite, path + ": the checkpoint was not saved: " + reason + "; it needs " +
@@ -99,6 +98,13 @@ Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents
                                                     (free ? std::to_string(*free) : "an unknown number of") +
                                                     " bytes are free; the earlier checkpoints are as they were");
   };
+  if (stands_already(path, prepared.manifest)) {
+    if (const auto durable = files_->sync_directory(folder_); !durable) return failed(durable.error().message);
+    last_saved_ = contents.step;
+    return path;
+  }
+  warn_if_unchanged(prepared.manifest);
+
   const std::string partial = folder_ + "/" + leftover_name(contents.step, Leftover::kPartial);
   if (const auto removed = files_->remove_all(partial); !removed) return failed(removed.error().message);  // of an earlier save that failed
   const auto free = files_->free_bytes(folder_);
@@ -107,15 +113,18 @@ Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents
 
   auto written = write_directory(*files_, partial, prepared);
   if (written) written = publish(*files_, partial, folder_, contents.step);
-  if (written) return finish_save(contents.step, path);
-  const std::string reason = written.error().message;
-  (void)files_->remove_all(partial);
-  return failed(reason);
+  if (!written) {
+    (void)files_->remove_all(partial);
+    return failed(written.error().message);
+  }
+  last_saved_ = contents.step;
+  return path;
 }
 
-std::string CheckpointDirectory::finish_save(uint64_t step, const std::string &path) {
-  last_saved_ = step;
-  return path;
+bool CheckpointDirectory::stands_already(const std::string &path, const CheckpointManifest &manifest) const {
+  if (!files_->exists(path)) return false;
+  const auto standing = read_manifest(*files_, path);
+  return standing && same_contents(*standing, manifest) && verify(path);
 }
 
 void CheckpointDirectory::warn_if_unchanged(const CheckpointManifest &manifest) const {

@@ -75,13 +75,13 @@ Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors)
 
 CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
   CheckpointManifest manifest{.step = contents.step,
-                    .tokens = contents.tokens,
-                    .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
-                    .label = contents.label,
-                    .fingerprints = contents.fingerprints,
-                    .trainer_state = contents.trainer_state,
-                    .files = {},
-                    .tensors = {}};
+                              .tokens = contents.tokens,
+                              .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
+                              .label = contents.label,
+                              .fingerprints = contents.fingerprints,
+                              .trainer_state = contents.trainer_state,
+                              .files = {},
+                              .tensors = {}};
   uint64_t bytes = 0;
   for (const Shard &shard : shards) bytes += shard.layout.file_bytes();
   // The files and the tensors are hashed at the same time, except where starting a thread takes longer than it saves.

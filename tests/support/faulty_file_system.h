@@ -18,12 +18,12 @@ class FaultyFileSystem final : public FileSystem {
   enum class Fault {
     kError,       // the call has no effect and fails; a failed sync leaves pages that count as clean although they were never written
     kShortWrite,  // half of an append lands, then it fails; half of a removal is done, then it fails; other calls as kError
-    kWrongBytes,  // a read gives one flipped bit and no error; other calls as kError
+    kWrongBytes,  // a read gives, or an append leaves, one flipped bit and no error; other calls as kError
     kPowerCut,    // this call and all after it have no effect and fail, until restart()
   };
   // What a machine finds when it starts again.
   enum class Survival {
-    kEverything,  // only the process died
+    kEverything,  // only the process died: what was not synced is still there, and still not on the disk
     kSynced,      // what was synced and nothing else
     kTorn,        // what was synced, and of the rest any part in any order, by `seed`
   };

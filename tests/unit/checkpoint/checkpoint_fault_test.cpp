@@ -1,6 +1,7 @@
 // Every way in which the disk or the machine can fail during a save, one call at a time (the loop of SQLite's tests).
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -36,13 +37,15 @@ class Scenario {
     return directory_.save(replaces ? SmallRun(100, 2).contents() : SmallRun(110).contents()).map([](auto &&) {});
   }
 
-  // For the openings: cuts replacing saves ever later until one leaves behind what is wanted.
+  // For the openings: cuts replacing saves ever later until one leaves behind what is wanted; it is the same call each time.
   void prepare() {
-    for (uint64_t call = 1; opens() && !stands_to_be_reclaimed(); ++call) {
-      ASSERT_TRUE(CheckpointDirectory::open(files_, kFolder));
+    static std::map<std::string, uint64_t> last_calls;
+    for (uint64_t &call = last_calls.try_emplace(name_, 1).first->second; opens(); ++call) {
       files_.fail(call, Fault::kPowerCut);
       ASSERT_FALSE(directory_.save(SmallRun(100, 2).contents()));
       files_.restart(Survival::kEverything);
+      if (stands_to_be_reclaimed()) return;
+      ASSERT_TRUE(CheckpointDirectory::open(files_, kFolder));
     }
   }
 
@@ -67,6 +70,13 @@ class Scenario {
     const auto names = files_.list(kFolder);
     for (const std::string &name : *names)
       EXPECT_EQ(name.size(), std::string("step-000000100").size()) << where << ": " << name << " was left";
+
+    files_.restart(Survival::kSynced);
+    SmallRun found(7, 9);
+    auto found_tensors = found.tensors();
+    const auto after_power_cut = directory->load_newest(found_tensors, SmallRun::fingerprints());
+    ASSERT_TRUE(after_power_cut && *after_power_cut) << where << ": nothing is left after a power cut";
+    EXPECT_TRUE(found == SmallRun(200)) << where << ": step " << (*after_power_cut)->step << " after a power cut";
   }
 
   FaultyFileSystem &files() { return files_; }
@@ -90,7 +100,7 @@ class EveryCall : public testing::TestWithParam<const char *> {};
 
 // The power goes, or the process dies, at call i = 1, 2, ... until nothing is cut off any more.
 TEST_P(EveryCall, SurvivesAPowerCut) {
-  constexpr uint64_t kTornStates = 12;
+  constexpr uint64_t kTornStates = 8;
   uint64_t call = 0, cases = 0;
   for (bool cut = true; cut && !HasFailure();) {
     ++call;
@@ -112,7 +122,8 @@ TEST_P(EveryCall, SurvivesAPowerCut) {
   EXPECT_GE(call, 4u);
 }
 
-// Call i fails, once or from then on; and then the power goes as well, so that what was only believed to be written is found out.
+// Call i fails, once, and the same is tried again, or it and all after it fail; and then the power goes as well, so that what was only
+// believed to be written is found out.
 TEST_P(EveryCall, SurvivesAFailingDisk) {
   uint64_t cases = 0;
   for (const Fault fault : {Fault::kError, Fault::kShortWrite, Fault::kWrongBytes}) {
@@ -120,17 +131,21 @@ TEST_P(EveryCall, SurvivesAFailingDisk) {
       uint64_t call = 0;
       for (bool failed = true; failed && !HasFailure();) {
         ++call;
-        for (const Survival survival : {Survival::kEverything, Survival::kSynced, Survival::kTorn}) {
+        for (const Survival survival : {Survival::kSynced, Survival::kTorn}) {
           Scenario scenario(GetParam());
           scenario.prepare();
           scenario.files().fail(call, fault, persistent, "No space left on device");
-          const auto acted = scenario.act();
+          auto acted = scenario.act();
           failed = scenario.files().failed();
           const std::string where = "fault " + std::to_string(static_cast<int>(fault)) + " at call " + std::to_string(call) + " (" +
                                     scenario.files().failed_call() + ")";
           if (!acted && !scenario.opens() && std::string(GetParam()) != "prune") {
             EXPECT_EQ(acted.error().kind, ErrorKind::kCheckpointWrite) << where;
             EXPECT_THAT(acted.error().message, AllOf(HasSubstr(kFolder), HasSubstr("; it needs "), HasSubstr(" bytes are free"))) << where;
+          }
+          if (!acted && !persistent) {
+            acted = scenario.act();  // the trainer may try again
+            EXPECT_TRUE(acted) << where << ": " << acted.error().message;
           }
           scenario.files().restart(survival, call);
           scenario.check(acted.has_value(), where);
