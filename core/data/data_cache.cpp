@@ -8,7 +8,8 @@
 namespace trainhost {
 
 std::string DataCache::default_folder(const std::string &run_directory) {
-  if (const char *folder = std::getenv("TRAINHOST_CACHE"); folder != nullptr && *folder != '\0') return std::filesystem::absolute(folder).string();
+  if (const char *folder = std::getenv("TRAINHOST_CACHE"); folder != nullptr && *folder != '\0')
+    return std::filesystem::absolute(folder).string();
   return (std::filesystem::path(run_directory).parent_path() / ".cache").string();
 }
 

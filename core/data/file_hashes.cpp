@@ -41,10 +41,12 @@ void FileHashes::read_index() {
 }
 
 Result<FileHashes::Stamp> FileHashes::stamp_of(const std::string &path) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) return failure(ErrorKind::kData, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0)
+    return failure(ErrorKind::kData, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
   if (!S_ISREG(status.st_mode)) return failure(ErrorKind::kData, fmt::format("{}: is not a file", path));
-  return Stamp{static_cast<uint64_t>(status.st_size), status.st_ino, int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+  return Stamp{static_cast<uint64_t>(status.st_size), status.st_ino,
+               int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
 }
 
 Result<std::string> FileHashes::sha256(const std::string &path) {

@@ -20,8 +20,10 @@ Result<FileLock> FileLock::take(const std::string &path, const std::atomic<bool>
   if (descriptor < 0) return failure(ErrorKind::kUnavailable, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
   FileLock lock(descriptor);
   for (bool told = false; ::flock(descriptor, LOCK_EX | LOCK_NB) != 0; told = true) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return failure(ErrorKind::kUnavailable, fmt::format("{}: cannot be locked: {}", path, std::strerror(errno)));
-    if (cancelled != nullptr && *cancelled) return failure(ErrorKind::kStopped, "stopped while waiting for another process to prepare the data");
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return failure(ErrorKind::kUnavailable, fmt::format("{}: cannot be locked: {}", path, std::strerror(errno)));
+    if (cancelled != nullptr && *cancelled)
+      return failure(ErrorKind::kStopped, "stopped while waiting for another process to prepare the data");
     if (!told) log_info(fmt::format("another process is preparing the same data; waiting for it ({})", path));
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

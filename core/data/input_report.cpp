@@ -15,13 +15,20 @@ constexpr uint64_t kNamedOfAKind = 3;
 std::string describe(InputFault fault, uint64_t count) {
   const auto of = [&](std::string_view one, std::string_view many) { return fmt::format("{} {}", count, count == 1 ? one : many); };
   switch (fault) {
-    case InputFault::kEmptyFile: return of("empty file", "empty files");
-    case InputFault::kBinaryFile: return of("binary file", "binary files");
-    case InputFault::kInvalidUtf8: return of("line of invalid UTF-8", "lines of invalid UTF-8");
-    case InputFault::kLongLine: return of("over-long line", "over-long lines");
-    case InputFault::kMalformedJson: return of("line that is not JSON", "lines that are not JSON");
-    case InputFault::kWrongShape: return of("line of the wrong shape", "lines of the wrong shape");
-    case InputFault::kNoText: return of("line without text", "lines without text");
+    case InputFault::kEmptyFile:
+      return of("empty file", "empty files");
+    case InputFault::kBinaryFile:
+      return of("binary file", "binary files");
+    case InputFault::kInvalidUtf8:
+      return of("line of invalid UTF-8", "lines of invalid UTF-8");
+    case InputFault::kLongLine:
+      return of("over-long line", "over-long lines");
+    case InputFault::kMalformedJson:
+      return of("line that is not JSON", "lines that are not JSON");
+    case InputFault::kWrongShape:
+      return of("line of the wrong shape", "lines of the wrong shape");
+    case InputFault::kNoText:
+      return of("line without text", "lines without text");
   }
   return {};
 }
@@ -31,7 +38,8 @@ std::string describe(InputFault fault, uint64_t count) {
 Result<> InputReport::fault(InputFault fault, const std::string &file, int line, const std::string &message) {
   const std::string text = line == 0 ? fmt::format("{}: {}", file, message) : fmt::format("{}:{}: {}", file, line, message);
   if (source_->on_bad_input == "refuse") {
-    return failure(ErrorKind::kData, fmt::format("{}; source \"{}\" refuses bad input: mend the file, or set on_bad_input = \"skip\"", text, source_->name));
+    return failure(ErrorKind::kData,
+                   fmt::format("{}; source \"{}\" refuses bad input: mend the file, or set on_bad_input = \"skip\"", text, source_->name));
   }
   if (++counts_[fault] <= kNamedOfAKind && !silent_) log_warning(text + "; skipped");
   return {};

@@ -20,12 +20,18 @@ std::string_view trim(std::string_view text) {
 
 std::string_view type_name(const element &value) {
   switch (value.type()) {
-    case simdjson::dom::element_type::ARRAY: return "an array";
-    case simdjson::dom::element_type::OBJECT: return "an object";
-    case simdjson::dom::element_type::STRING: return "a string";
-    case simdjson::dom::element_type::BOOL: return "a boolean";
-    case simdjson::dom::element_type::NULL_VALUE: return "null";
-    default: return "a number";
+    case simdjson::dom::element_type::ARRAY:
+      return "an array";
+    case simdjson::dom::element_type::OBJECT:
+      return "an object";
+    case simdjson::dom::element_type::STRING:
+      return "a string";
+    case simdjson::dom::element_type::BOOL:
+      return "a boolean";
+    case simdjson::dom::element_type::NULL_VALUE:
+      return "null";
+    default:
+      return "a number";
   }
 }
 
@@ -53,7 +59,8 @@ using Turns = tl::expected<std::vector<Turn>, std::string>;
 Turns turns_of_messages(const object &fields) {
   simdjson::dom::array messages;
   const element value = fields.at_key("messages").value_unsafe();
-  if (value.get(messages) != simdjson::SUCCESS) return tl::unexpected(fmt::format("\"messages\" is {}; expected an array", type_name(value)));
+  if (value.get(messages) != simdjson::SUCCESS)
+    return tl::unexpected(fmt::format("\"messages\" is {}; expected an array", type_name(value)));
   std::vector<Turn> turns;
   for (const element message : messages) {
     const auto wrong = [&](std::string_view what) { return tl::unexpected(fmt::format("message {} {}", turns.size() + 1, what)); };
@@ -94,7 +101,8 @@ JsonlPassages::JsonlPassages(const SourceFile &file, LineReader lines, bool answ
     : file_(&file), lines_(std::move(lines)), answers_only_(answers_only), report_(&report) {}
 
 JsonlPassages::Outcome JsonlPassages::read_text(const object &fields) const {
-  if (answers_only_) return tl::unexpected(Fault{InputFault::kWrongShape, "has no answer for loss_on = \"answers\" to learn from; expected a chat line"});
+  if (answers_only_)
+    return tl::unexpected(Fault{InputFault::kWrongShape, "has no answer for loss_on = \"answers\" to learn from; expected a chat line"});
   const auto text = string_at(fields, "text");
   if (!text) return tl::unexpected(Fault{InputFault::kWrongShape, text.error() + "; expected {\"text\": \"...\"}"});
   if (trim(*text).empty()) return tl::unexpected(Fault{InputFault::kNoText, "\"text\" is empty"});
@@ -104,14 +112,18 @@ JsonlPassages::Outcome JsonlPassages::read_text(const object &fields) const {
 JsonlPassages::Outcome JsonlPassages::read_chat(const object &fields) const {
   std::string joined;
   Turns turns = tl::unexpected(std::string("has none of \"messages\", \"prompt\" and \"instruction\"; expected a chat line"));
-  if (has(fields, "messages")) turns = turns_of_messages(fields);
-  else if (has(fields, "prompt")) turns = turns_of_pair(fields, "prompt", "completion");
-  else if (has(fields, "instruction")) turns = turns_of_instruction(fields, joined);
+  if (has(fields, "messages"))
+    turns = turns_of_messages(fields);
+  else if (has(fields, "prompt"))
+    turns = turns_of_pair(fields, "prompt", "completion");
+  else if (has(fields, "instruction"))
+    turns = turns_of_instruction(fields, joined);
   if (!turns) return tl::unexpected(Fault{InputFault::kWrongShape, turns.error()});
 
   if (turns->empty()) return tl::unexpected(Fault{InputFault::kNoText, "has no messages"});
   const auto silent = std::find_if(turns->begin(), turns->end(), [](const Turn &turn) { return turn.text.empty(); });
-  if (silent != turns->end()) return tl::unexpected(Fault{InputFault::kNoText, fmt::format("turn {} is empty", silent - turns->begin() + 1)});
+  if (silent != turns->end())
+    return tl::unexpected(Fault{InputFault::kNoText, fmt::format("turn {} is empty", silent - turns->begin() + 1)});
   const bool answered = std::any_of(turns->begin(), turns->end(), [](const Turn &turn) { return turn.role == Role::kAssistant; });
   if (answers_only_ && !answered) return tl::unexpected(Fault{InputFault::kWrongShape, "has no message of the assistant"});
   Passage passage;
@@ -121,13 +133,15 @@ JsonlPassages::Outcome JsonlPassages::read_chat(const object &fields) const {
 
 JsonlPassages::Outcome JsonlPassages::read(const Line &line) {
   if (line.too_long) return tl::unexpected(Fault{InputFault::kLongLine, "is longer than 16 MiB"});
-  if (!simdjson::validate_utf8(line.text.data(), line.text.size())) return tl::unexpected(Fault{InputFault::kInvalidUtf8, "is not valid UTF-8"});
+  if (!simdjson::validate_utf8(line.text.data(), line.text.size()))
+    return tl::unexpected(Fault{InputFault::kInvalidUtf8, "is not valid UTF-8"});
   element root;
   if (const auto error = parser_.parse(line.text.data(), line.text.size()).get(root); error != simdjson::SUCCESS) {
     return tl::unexpected(Fault{InputFault::kMalformedJson, fmt::format("is not JSON: {}", simdjson::error_message(error))});
   }
   object fields;
-  if (root.get(fields) != simdjson::SUCCESS) return tl::unexpected(Fault{InputFault::kWrongShape, fmt::format("is {}; expected an object", type_name(root))});
+  if (root.get(fields) != simdjson::SUCCESS)
+    return tl::unexpected(Fault{InputFault::kWrongShape, fmt::format("is {}; expected an object", type_name(root))});
   const bool text = file_->format == TextFormat::kJsonl || (file_->format == TextFormat::kAnyJsonl && has(fields, "text"));
   return text ? read_text(fields) : read_chat(fields);
 }

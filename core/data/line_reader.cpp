@@ -27,8 +27,13 @@ Result<LineReader> LineReader::open(const std::string &path) {
 }
 
 LineReader::LineReader(LineReader &&other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), buffer_(std::move(other.buffer_)),
-      begin_(other.begin_), bytes_read_(other.bytes_read_), number_(other.number_), end_of_file_(other.end_of_file_) {}
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      buffer_(std::move(other.buffer_)),
+      begin_(other.begin_),
+      bytes_read_(other.bytes_read_),
+      number_(other.number_),
+      end_of_file_(other.end_of_file_) {}
 
 LineReader &LineReader::operator=(LineReader &&other) noexcept {
   std::swap(path_, other.path_);

@@ -12,8 +12,8 @@
 namespace trainhost {
 
 struct Line {
-  std::string_view text;   // without its end (LF or CRLF); a byte order mark at the file's beginning is left out. Empty when too_long
-  int number = 0;          // 1-based
+  std::string_view text;  // without its end (LF or CRLF); a byte order mark at the file's beginning is left out. Empty when too_long
+  int number = 0;         // 1-based
   bool too_long = false;  // more than LineReader::kLongest bytes; it was read over
 };
 

@@ -23,11 +23,15 @@ enum class TokenType : uint8_t { kU8 = 1, kI8 = 2, kI16 = 3, kI32 = 4, kI64 = 5,
 constexpr uint64_t token_bytes(TokenType type) {
   switch (type) {
     case TokenType::kU8:
-    case TokenType::kI8: return 1;
+    case TokenType::kI8:
+      return 1;
     case TokenType::kI16:
-    case TokenType::kU16: return 2;
-    case TokenType::kI32: return 4;
-    case TokenType::kI64: return 8;
+    case TokenType::kU16:
+      return 2;
+    case TokenType::kI32:
+      return 4;
+    case TokenType::kI64:
+      return 8;
   }
   return 0;
 }

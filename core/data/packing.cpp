@@ -105,8 +105,8 @@ Result<> Packing::append(uint64_t window, bool document_mask, const SampleId &id
     store_->read(piece.begin, ids);
     for (const int32_t token : ids) {
       if (static_cast<uint32_t>(token) >= store_->vocabulary_size()) {
-        return failure(ErrorKind::kData, fmt::format("{}.bin: holds token {}; the tokenizer has ids 0 to {}: the store was altered", store_->path(),
-                                                     token, int64_t{store_->vocabulary_size()} - 1));
+        return failure(ErrorKind::kData, fmt::format("{}.bin: holds token {}; the tokenizer has ids 0 to {}: the store was altered",
+                                                     store_->path(), token, int64_t{store_->vocabulary_size()} - 1));
       }
     }
     std::copy(ids.begin(), ids.end() - 1, batch.tokens.begin() + static_cast<ptrdiff_t>(at));
@@ -115,7 +115,9 @@ Result<> Packing::append(uint64_t window, bool document_mask, const SampleId &id
     // A document that cannot see the next one has no way to foretell its first token.
     if (document_mask && piece.last_target_is_foreign) batch.loss_weights[at + piece.length - 1] = 0.0f;
     if (document_mask || at == first) begin_document();
-    if (document_mask) std::iota(batch.positions.begin() + static_cast<ptrdiff_t>(at), batch.positions.begin() + static_cast<ptrdiff_t>(at + piece.length), 0);
+    if (document_mask)
+      std::iota(batch.positions.begin() + static_cast<ptrdiff_t>(at), batch.positions.begin() + static_cast<ptrdiff_t>(at + piece.length),
+                0);
     at += piece.length;
   }
   if (!document_mask) {

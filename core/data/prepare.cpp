@@ -48,7 +48,8 @@ std::string text_of(const ParameterValue &value) {
 // Everything that the tokenizer's state is made from.
 std::string tokenizer_key(const Preparation &work) {
   std::string identity = fmt::format("tokenizer {} {} {}\n", work.plugin.id, work.plugin.version, work.plugin.sha256);
-  for (const auto &[name, parameter] : work.recipe.tokenizer.parameters) identity += fmt::format("{} = {}\n", name, text_of(parameter.value));
+  for (const auto &[name, parameter] : work.recipe.tokenizer.parameters)
+    identity += fmt::format("{} = {}\n", name, text_of(parameter.value));
   for (const auto &corpus : work.corpora) {
     if (corpus) identity += corpus->digest() + "\n";
   }
@@ -95,7 +96,8 @@ Result<std::string> train_tokenizer(Preparation &work, const PluginInstance &ins
   }
   log_info(fmt::format("training tokenizer {} on {} of text", work.plugin.name, megabytes(bytes)));
   TrainingDocuments documents(work.corpora);
-  return Tokenizer::train(instance, [&] { return documents.next(); }, bytes);
+  return Tokenizer::train(
+      instance, [&] { return documents.next(); }, bytes);
 }
 
 // The tokenizer and the state that it was made from.
@@ -149,7 +151,8 @@ uint64_t first_held_out(const TokenStore &store, double share) {
 
 Result<PreparedSource> open_store(Preparation &work, const Source &source, const Tokenizer &tokenizer, std::string &fingerprint) {
   if (source.paths.size() != 1) {
-    return failure(ErrorKind::kData, fmt::format("source \"{}\": has {} paths; expected the one of a token store", source.name, source.paths.size()));
+    return failure(ErrorKind::kData,
+                   fmt::format("source \"{}\": has {} paths; expected the one of a token store", source.name, source.paths.size()));
   }
   std::string prefix = source.paths.front();
   if (prefix.ends_with(".idx") || prefix.ends_with(".bin")) prefix.resize(prefix.size() - 4);
@@ -166,7 +169,8 @@ Result<PreparedSource> open_store(Preparation &work, const Source &source, const
 
 uint32_t longest_window(const Recipe &recipe) {
   uint32_t longest = 0;
-  for (const Phase &phase : recipe.phases) longest = std::max(longest, phase.overrides.sequence_length.value_or(recipe.packing.sequence_length));
+  for (const Phase &phase : recipe.phases)
+    longest = std::max(longest, phase.overrides.sequence_length.value_or(recipe.packing.sequence_length));
   return longest;
 }
 
@@ -175,7 +179,8 @@ Result<> check_size(const Recipe &recipe, const PreparedSource &source) {
   if (tokens == 0) return failure(ErrorKind::kData, fmt::format("source \"{}\": holds no text to train on", source.name));
   const uint32_t window = longest_window(recipe);
   if (tokens > window) return {};
-  return failure(ErrorKind::kData, fmt::format("source \"{}\": has {} tokens to train on, less than one window of {} and its last target; give it more text or a shorter sequence_length",
+  return failure(ErrorKind::kData, fmt::format("source \"{}\": has {} tokens to train on, less than one window of {} and its last target; "
+                                               "give it more text or a shorter sequence_length",
                                                source.name, tokens, window));
 }
 
@@ -193,7 +198,8 @@ void log_totals(const PreparedData &data) {
 Result<PreparedData> prepare_data(const Recipe &recipe, const Manifest &tokenizer_plugin, const PluginEvents &events) {
   FileSystem &files = posix_file_system();
   const std::string folder = DataCache::default_folder(recipe.run.directory);
-  Preparation work{recipe, tokenizer_plugin, events, files, DataCache(folder, files, events.cancelled), FileHashes(folder + "/files", files), {}};
+  Preparation work{
+      recipe, tokenizer_plugin, events, files, DataCache(folder, files, events.cancelled), FileHashes(folder + "/files", files), {}};
   TRAINHOST_CHECK(open_corpora(work));
   PreparedData data;
   TRAINHOST_CHECK(make_tokenizer(work, data));

@@ -42,18 +42,16 @@ struct PhaseStream {
   std::vector<ReadingPosition> start;
 };
 
-// A phase without a mix takes its sources in proportion to their windows: all end an epoch together.
-std::vector<double> phase_weights(const Recipe &recipe, size_t phase, const std::vector<uint64_t> &windows) {
+// The phase's mix as one share per source; equal shares when it has none, as in the recipe's reader.
+std::vector<double> phase_weights(const Recipe &recipe, size_t phase) {
   const auto &mix = recipe.phases[phase].overrides.mix;
-  std::vector<double> weights(windows.begin(), windows.end());
-  if (mix) {
-    for (size_t i = 0; i < weights.size(); ++i) {
-      const auto share = mix->find(recipe.sources[i].name);
-      weights[i] = share == mix->end() ? 0.0 : share->second;
-    }
+  std::vector<double> weights;
+  for (const Source &source : recipe.sources) {
+    const bool mixed_in = !mix || mix->contains(source.name);
+    weights.push_back(!mixed_in ? 0.0 : mix ? mix->at(source.name) : 1.0);
   }
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double &weight : weights) weight = sum > 0 ? weight / sum : 0.0;
+  for (double &weight : weights) weight /= sum;
   return weights;
 }
 
@@ -62,16 +60,18 @@ Result<> check_windows(const Recipe &recipe, size_t phase, const PhaseMix &mix, 
   for (size_t i = 0; i < mix.weights.size(); ++i) {
     if (mix.weights[i] <= 0) continue;
     if (mix.windows[i] == 0) {
-      return failure(ErrorKind::kData,
-                     fmt::format("source \"{}\" has a share in phase \"{}\" but not one window of {} tokens; give it more text or a shorter sequence_length",
-                                 recipe.sources[i].name, recipe.phases[phase].name, sequence_length));
+      return failure(
+          ErrorKind::kData,
+          fmt::format(
+              "source \"{}\" has a share in phase \"{}\" but not one window of {} tokens; give it more text or a shorter sequence_length",
+              recipe.sources[i].name, recipe.phases[phase].name, sequence_length));
     }
     available += mix.windows[i];
   }
   if (available < sequences) {
-    return failure(ErrorKind::kData,
-                   fmt::format("the sources of phase \"{}\" have {} windows of {} tokens together; one batch takes {}: give them more text or make the batch smaller",
-                               recipe.phases[phase].name, available, sequence_length, sequences));
+    return failure(ErrorKind::kData, fmt::format("the sources of phase \"{}\" have {} windows of {} tokens together; one batch takes {}: "
+                                                 "give them more text or make the batch smaller",
+                                                 recipe.phases[phase].name, available, sequence_length, sequences));
   }
   return {};
 }
@@ -107,7 +107,8 @@ struct SampleStream::State {
     return positions;
   }
 
-  Result<std::vector<TokenBatch>> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const {
+  Result<std::vector<TokenBatch>> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens,
+                                           uint32_t micro_batch_sequences) const {
     const TokenStore &store = *data->sources[source].held_out;
     TRAINHOST_CHECK(store.check_unchanged());
     // Best fit whatever the training does: every held-out token is then judged once.
@@ -148,7 +149,7 @@ Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe,
       phase.packings.push_back(&packing);
       phase.mix.windows.push_back(packing.windows());
     }
-    phase.mix.weights = phase_weights(recipe, i, phase.mix.windows);
+    phase.mix.weights = phase_weights(recipe, i);
     TRAINHOST_CHECK(check_windows(recipe, i, phase.mix, span.sequences, span.sequence_length));
     for (size_t source = 0; source < position.size(); ++source) {
       phase.start.push_back(phase.mix.windows[source] == 0 ? position[source] : position[source].in(phase.mix.windows[source]));
@@ -178,7 +179,8 @@ Result<StepBatch> SampleStream::step(uint64_t step) const {
   return batch;
 }
 
-std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const {
+std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens,
+                                               uint32_t micro_batch_sequences) const {
   auto batches = state_->held_out(source, sequence_length, max_tokens, micro_batch_sequences);
   if (batches) return *std::move(batches);
   log_warning(batches.error().message);
@@ -188,7 +190,8 @@ std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequenc
 Result<std::vector<double>> SampleStream::epochs(uint64_t step) const {
   const uint32_t phase = state_->axis->phase_of_step(step);
   const PhaseSpan &span = state_->axis->phases()[phase];
-  TRAINHOST_TRY(const std::vector<ReadingPosition> positions, state_->positions(state_->phases[phase], (step - span.first_step) * span.sequences));
+  TRAINHOST_TRY(const std::vector<ReadingPosition> positions,
+                state_->positions(state_->phases[phase], (step - span.first_step) * span.sequences));
   std::vector<double> epochs;
   for (const ReadingPosition &position : positions) epochs.push_back(position.epochs());
   return epochs;

@@ -18,8 +18,7 @@ class SampleStream {
  public:
   // Packs every source at every sequence length that a phase uses, and works out with mixer.counts where each phase continues each
   // source, so that no window comes twice before all came once. The arguments must outlive the stream.
-  // A phase without a mix takes its sources in proportion to their windows. Where a phase has another sequence length, each source
-  // goes on at the same part of its epoch, rounded up to a window.
+  // Where a phase has another sequence length, each source goes on at the same part of its epoch, rounded up to a window.
   // Errors: kData when a source with a share has no window, or all of a phase's sources together have less than one batch;
   // kPluginContract from the mixer.
   static Result<std::unique_ptr<SampleStream>> create(const Recipe &recipe, const TokenAxis &axis, const PreparedData &data,

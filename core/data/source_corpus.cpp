@@ -17,11 +17,15 @@ Result<> check_cancelled(const PluginEvents &events, std::string_view what) {
   return failure(ErrorKind::kStopped, fmt::format("stopped while {}; what was finished before is kept", what));
 }
 
+void report_progress(const PluginEvents &events, std::string_view what, uint64_t done, uint64_t total) {
+  if (events.progress && done < total) events.progress(what, done, total);
+}
+
 Result<SourceCorpus> SourceCorpus::open(const Source &source, FileHashes &hashes) {
   SourceCorpus corpus(source);
   TRAINHOST_TRY(corpus.files_, source_files(source));
-  std::string identity = fmt::format("corpus {}\nloss_on {}\nheld_out {}\non_bad_input {}\n", kCorpusVersion, source.loss_on, source.held_out,
-                                     source.on_bad_input);
+  std::string identity = fmt::format("corpus {}\nloss_on {}\nheld_out {}\non_bad_input {}\n", kCorpusVersion, source.loss_on,
+                                     source.held_out, source.on_bad_input);
   for (SourceFile &file : corpus.files_) {
     TRAINHOST_TRY(file.sha256, hashes.sha256(file.path));
     corpus.bytes_ += file.bytes;
@@ -44,7 +48,7 @@ Result<> SourceCorpus::scan(const PluginEvents &events) {
     if (passages.bytes_read() < next_progress) continue;
     next_progress = passages.bytes_read() + kProgressBytes;
     TRAINHOST_CHECK(check_cancelled(events, what));
-    if (events.progress) events.progress(what, passages.bytes_read(), bytes_);
+    report_progress(events, what, passages.bytes_read(), bytes_);
   }
   if (events.progress) events.progress(what, bytes_, bytes_);
   report_.summarise();

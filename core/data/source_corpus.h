@@ -47,6 +47,8 @@ class SourceCorpus {
   bool scanned_ = false;
 };
 
+// Progress of work that is not done: the last piece of a file is read long before it is used, and done == total would end the line.
+void report_progress(const PluginEvents &events, std::string_view what, uint64_t done, uint64_t total);
 // kStopped when the run is being stopped.
 Result<> check_cancelled(const PluginEvents &events, std::string_view what);
 

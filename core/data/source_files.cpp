@@ -31,7 +31,8 @@ Result<std::vector<std::string>> matches(const std::string &pattern) {
     if (!std::filesystem::is_directory(found.gl_pathv[i], ignored)) paths.emplace_back(found.gl_pathv[i]);
   }
   ::globfree(&found);
-  if (code != 0 && code != GLOB_NOMATCH) return failure(ErrorKind::kData, fmt::format("{}: cannot be searched: {}", pattern, std::strerror(errno)));
+  if (code != 0 && code != GLOB_NOMATCH)
+    return failure(ErrorKind::kData, fmt::format("{}: cannot be searched: {}", pattern, std::strerror(errno)));
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -40,11 +41,16 @@ Result<std::vector<std::string>> matches(const std::string &pattern) {
 
 std::string_view to_string(TextFormat format) {
   switch (format) {
-    case TextFormat::kText: return "text";
-    case TextFormat::kMarkdown: return "markdown";
-    case TextFormat::kJsonl: return "jsonl";
-    case TextFormat::kChat: return "chat";
-    case TextFormat::kAnyJsonl: break;
+    case TextFormat::kText:
+      return "text";
+    case TextFormat::kMarkdown:
+      return "markdown";
+    case TextFormat::kJsonl:
+      return "jsonl";
+    case TextFormat::kChat:
+      return "chat";
+    case TextFormat::kAnyJsonl:
+      break;
   }
   return "jsonl or chat";
 }

@@ -6,7 +6,7 @@
 namespace trainhost {
 namespace {
 
-constexpr size_t kPassageBytes = size_t{8} << 10;         // then the next blank line ends it
+constexpr size_t kPassageBytes = size_t{8} << 10;          // then the next blank line ends it
 constexpr size_t kLongestPassageBytes = size_t{32} << 10;  // then the next line end does
 constexpr int kFrontMatterLines = 200;                     // more is no front matter
 
@@ -37,7 +37,8 @@ Result<bool> TextPassages::add(const Line &line, std::string &text) {
     return true;
   }
   if (line.text.find('\0') != std::string_view::npos) {
-    TRAINHOST_CHECK(report_->fault(InputFault::kBinaryFile, file_->path, line.number, "is not text: holds a zero byte; the file is read no further"));
+    TRAINHOST_CHECK(
+        report_->fault(InputFault::kBinaryFile, file_->path, line.number, "is not text: holds a zero byte; the file is read no further"));
     return false;
   }
   if (!simdjson::validate_utf8(line.text.data(), line.text.size())) {

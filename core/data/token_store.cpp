@@ -9,10 +9,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "data/megatron_index.h"
 #include "data/token_store_writer.h"
@@ -50,7 +50,7 @@ class MappedFile {
   uint64_t size() const { return static_cast<uint64_t>(status_.st_size); }
 
   Result<> check_unchanged() const {
-    struct stat now{};
+    struct stat now {};
     if (::fstat(descriptor_, &now) != 0) return damaged(fmt::format("{}: cannot be examined: {}", path_, std::strerror(errno)));
     if (now.st_size != status_.st_size) {
       return damaged(fmt::format("{}: had {} bytes when the run started and has {} now; a token store in use must not be changed", path_,
@@ -66,7 +66,7 @@ class MappedFile {
   MappedFile() = default;
   std::string path_;
   int descriptor_ = -1;
-  struct stat status_{};
+  struct stat status_ {};
   const char *data_ = nullptr;
 };
 
@@ -109,15 +109,18 @@ Result<Index> read_index(const MappedFile &file) {
   Index index{static_cast<megatron::TokenType>(header[17]), {}};
   const uint64_t token_bytes = megatron::token_bytes(index.type);
   if (token_bytes == 0) {
-    return damaged(fmt::format("{}: has token type {}; expected 1, 2, 3, 4, 5 or 8, which are integers", path, static_cast<int>(header[17])));
+    return damaged(
+        fmt::format("{}: has token type {}; expected 1, 2, 3, 4, 5 or 8, which are integers", path, static_cast<int>(header[17])));
   }
   const auto sequences = megatron::load<uint64_t>(header + 18), indices = megatron::load<uint64_t>(header + 26);
   const uint64_t most = file.size() / 8;  // keeps the sum below from overflowing
   const uint64_t expected = megatron::kHeaderBytes + 12 * std::min(sequences, most) + 8 * std::min(indices, most);
   // Multimodal indices have one more byte a sequence, which says nothing about text.
   if (sequences > most || indices > most || (file.size() != expected && file.size() != expected + sequences)) {
-    return damaged(fmt::format("{}: has {} bytes, which does not fit the {} sequences and {} document indices of its header; the file is "
-                               "cut or damaged", path, file.size(), sequences, indices));
+    return damaged(
+        fmt::format("{}: has {} bytes, which does not fit the {} sequences and {} document indices of its header; the file is "
+                    "cut or damaged",
+                    path, file.size(), sequences, indices));
   }
   TRAINHOST_TRY(const std::vector<uint64_t> ends, sequence_ends(file, sequences, token_bytes));
   const char *documents = header + megatron::kHeaderBytes + 12 * sequences;
@@ -139,12 +142,18 @@ Result<Index> read_index(const MappedFile &file) {
 template <class Function>
 decltype(auto) with_token_type(megatron::TokenType type, Function &&function) {
   switch (type) {
-    case megatron::TokenType::kU8: return function(uint8_t{});
-    case megatron::TokenType::kI8: return function(int8_t{});
-    case megatron::TokenType::kI16: return function(int16_t{});
-    case megatron::TokenType::kI32: return function(int32_t{});
-    case megatron::TokenType::kI64: return function(int64_t{});
-    case megatron::TokenType::kU16: break;
+    case megatron::TokenType::kU8:
+      return function(uint8_t{});
+    case megatron::TokenType::kI8:
+      return function(int8_t{});
+    case megatron::TokenType::kI16:
+      return function(int16_t{});
+    case megatron::TokenType::kI32:
+      return function(int32_t{});
+    case megatron::TokenType::kI64:
+      return function(int64_t{});
+    case megatron::TokenType::kU16:
+      break;
   }
   return function(uint16_t{});
 }
@@ -159,7 +168,8 @@ uint64_t first_foreign_token(const char *data, uint64_t count, megatron::TokenTy
         const auto id = static_cast<int64_t>(megatron::load<Token>(data + i * static_cast<int64_t>(sizeof(Token))));
         if (id >= 0 && id < vocabulary_size) continue;
         uint64_t known = first;
-        while (static_cast<uint64_t>(i) < known && !first.compare_exchange_weak(known, static_cast<uint64_t>(i))) {}
+        while (static_cast<uint64_t>(i) < known && !first.compare_exchange_weak(known, static_cast<uint64_t>(i))) {
+        }
         break;
       }
     });
@@ -213,12 +223,13 @@ Result<std::shared_ptr<const TokenStore>> TokenStore::open(const std::string &pr
   std::unique_ptr<const MappedFile> mask;
   if (std::filesystem::exists(prefix + ".mask")) {
     TRAINHOST_TRY(mask, MappedFile::open(prefix + ".mask"));
-    if (mask->size() != count) return damaged(fmt::format("{}: has {} bytes; expected one for each of {} tokens", mask->path(), mask->size(), count));
+    if (mask->size() != count)
+      return damaged(fmt::format("{}: has {} bytes; expected one for each of {} tokens", mask->path(), mask->size(), count));
   }
   TRAINHOST_TRY(const Sidecar sidecar, read_sidecar(prefix + ".json"));
   if (sidecar.present && (sidecar.documents != index.document_ends.size() || sidecar.tokens != count)) {
-    return damaged(fmt::format("{}.json: says {} documents and {} tokens; the index has {} and {}", prefix, sidecar.documents, sidecar.tokens,
-                               index.document_ends.size(), count));
+    return damaged(fmt::format("{}.json: says {} documents and {} tokens; the index has {} and {}", prefix, sidecar.documents,
+                               sidecar.tokens, index.document_ends.size(), count));
   }
 
   auto store = std::shared_ptr<TokenStore>(new TokenStore);
@@ -233,8 +244,9 @@ Result<std::shared_ptr<const TokenStore>> TokenStore::open(const std::string &pr
       const int64_t id = with_token_type(index.type, [&](auto sample) {
         return static_cast<int64_t>(megatron::load<decltype(sample)>(tokens->data() + at * sizeof(sample)));
       });
-      return damaged(fmt::format("{}: token {} (in document {}) is {}; the tokenizer has ids 0 to {}: it is not the one the store was made with",
-                                 tokens->path(), at, store->document_of(at), id, int64_t{vocabulary_size} - 1));
+      return damaged(
+          fmt::format("{}: token {} (in document {}) is {}; the tokenizer has ids 0 to {}: it is not the one the store was made with",
+                      tokens->path(), at, store->document_of(at), id, int64_t{vocabulary_size} - 1));
     }
   }
   store->mapping_ = std::make_shared<const Mapping>(Mapping{std::move(tokens), std::move(mask), index.type});
@@ -248,7 +260,8 @@ std::shared_ptr<const TokenStore> TokenStore::slice(uint64_t first, uint64_t end
   part->document_ends_.assign(document_ends_.begin() + static_cast<ptrdiff_t>(first), document_ends_.begin() + static_cast<ptrdiff_t>(end));
   for (uint64_t &document_end : part->document_ends_) document_end -= begin;
   if (tokens() > 0) {  // in proportion: the sidecar speaks of the whole
-    part->bytes_of_text_ = static_cast<uint64_t>(static_cast<double>(bytes_of_text_) * static_cast<double>(part->tokens()) / static_cast<double>(tokens()));
+    part->bytes_of_text_ =
+        static_cast<uint64_t>(static_cast<double>(bytes_of_text_) * static_cast<double>(part->tokens()) / static_cast<double>(tokens()));
   }
   return part;
 }

@@ -41,7 +41,8 @@ Result<TokenStoreWriter> TokenStoreWriter::create(FileSystem &files, const std::
 Result<> TokenStoreWriter::add(const TokenizedDocument &document) {
   if (document.ids.empty()) return {};
   if (document.ids.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
-    return failure(ErrorKind::kData, fmt::format("{}: a document of {} tokens; the format holds at most 2^31 - 1", prefix_, document.ids.size()));
+    return failure(ErrorKind::kData,
+                   fmt::format("{}: a document of {} tokens; the format holds at most 2^31 - 1", prefix_, document.ids.size()));
   }
   const bool narrow = megatron::token_type_for(vocabulary_size_) == megatron::TokenType::kU16;
   for (const uint32_t id : document.ids) {
@@ -87,14 +88,9 @@ std::string TokenStoreWriter::index() const {
 
 Result<> TokenStoreWriter::finish(const nlohmann::ordered_json &description) {
   TRAINHOST_CHECK(flush());
-  nlohmann::ordered_json sidecar = {{"format", kTokenStoreFormat},
-                                    {"documents", documents()},
-                                    {"tokens", tokens_},
-                                    {"bytes_of_text", bytes_of_text_},
-                                    {"counted_tokens", counted_tokens_},
-                                    {"largest_id", largest_id_},
-                                    {"vocabulary_size", vocabulary_size_},
-                                    {"bin_sha256", token_hash_.finish()}};
+  nlohmann::ordered_json sidecar = {{"format", kTokenStoreFormat},         {"documents", documents()},          {"tokens", tokens_},
+                                    {"bytes_of_text", bytes_of_text_},     {"counted_tokens", counted_tokens_}, {"largest_id", largest_id_},
+                                    {"vocabulary_size", vocabulary_size_}, {"bin_sha256", token_hash_.finish()}};
   TRAINHOST_CHECK(token_file_->sync());
   TRAINHOST_CHECK(token_file_->close());
   if (mask_file_ != nullptr) {

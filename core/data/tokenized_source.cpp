@@ -52,11 +52,12 @@ nlohmann::ordered_json description(const SourceCorpus &corpus, const Tokenizer &
   for (const SourceFile &file : corpus.files()) {
     inputs.push_back({{"path", file.path}, {"format", to_string(file.format)}, {"bytes", file.bytes}, {"sha256", file.sha256}});
   }
-  return {{"source", {{"name", source.name}, {"language", source.language}, {"quality", source.quality}, {"licence", source.licence}}},
-          {"settings", {{"loss_on", source.loss_on}, {"held_out", source.held_out}, {"on_bad_input", source.on_bad_input}}},
-          {"tokenizer", {{"id", tokenizer.manifest().id}, {"version", tokenizer.manifest().version}, {"fingerprint", tokenizer.fingerprint()}}},
-          {"skipped", corpus.report().summary()},
-          {"inputs", inputs}};
+  return {
+      {"source", {{"name", source.name}, {"language", source.language}, {"quality", source.quality}, {"licence", source.licence}}},
+      {"settings", {{"loss_on", source.loss_on}, {"held_out", source.held_out}, {"on_bad_input", source.on_bad_input}}},
+      {"tokenizer", {{"id", tokenizer.manifest().id}, {"version", tokenizer.manifest().version}, {"fingerprint", tokenizer.fingerprint()}}},
+      {"skipped", corpus.report().summary()},
+      {"inputs", inputs}};
 }
 
 }  // namespace
@@ -80,8 +81,9 @@ Result<> write_token_stores(const SourceCorpus &corpus, const Tokenizer &tokeniz
     TRAINHOST_TRY(const std::vector<TokenizedDocument> tokenized, encode_all(documents, tokenizer, masked));
     for (size_t i = 0; i < documents.size(); ++i) TRAINHOST_CHECK((documents[i].held_out ? held_out : training).add(tokenized[i]));
     TRAINHOST_CHECK(check_cancelled(events, what));
-    if (events.progress) events.progress(what, more ? reader.bytes_read() : corpus.bytes(), corpus.bytes());
+    report_progress(events, what, reader.bytes_read(), corpus.bytes());
   }
+  if (events.progress) events.progress(what, corpus.bytes(), corpus.bytes());
   const nlohmann::ordered_json text = description(corpus, tokenizer);
   TRAINHOST_CHECK(training.finish(text));
   return held_out.finish(text);

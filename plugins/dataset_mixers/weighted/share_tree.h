@@ -31,9 +31,9 @@ class ShareTree {
 
  private:
   struct Node {
-    uint64_t samples;        // of a block
-    uint32_t source;         // of a leaf
-    int32_t left, right;     // of an inner node; -1 for a leaf
+    uint64_t samples;     // of a block
+    uint32_t source;      // of a leaf
+    int32_t left, right;  // of an inner node; -1 for a leaf
   };
   uint64_t to_left(const Node &node, uint64_t n) const;
 

@@ -97,7 +97,8 @@ TEST(DocumentReader, HoldsOutSomeOfASmallSource) {
 
 TEST(DocumentReader, EndsDocumentsAtFilesAndAtOneMebibyte) {
   const TemporaryFolder folder;
-  const auto documents = documents_of({{folder.write("a", paragraphs(1500)), TextFormat::kText, 0, {}}, {folder.write("b", "b\n"), TextFormat::kText, 0, {}}}, 0);
+  const auto documents = documents_of(
+      {{folder.write("a", paragraphs(1500)), TextFormat::kText, 0, {}}, {folder.write("b", "b\n"), TextFormat::kText, 0, {}}}, 0);
   ASSERT_EQ(documents.size(), 3u);
   EXPECT_LE(documents[0].text.size(), DocumentReader::kLongestDocument);
   EXPECT_GT(documents[0].text.size(), DocumentReader::kLongestDocument - (9 << 10));
@@ -112,7 +113,8 @@ TEST(SourceFiles, ExpandsGlobsInOrderAndOnce) {
   source.paths = {folder.path() + "/*.txt", folder.path() + "/*", folder.path() + "/sub/c.txt"};
   const auto files = source_files(source).value();
   std::vector<std::string> found;
-  for (const SourceFile &file : files) found.push_back(file.path.substr(folder.path().size() + 1) + " " + std::string(to_string(file.format)));
+  for (const SourceFile &file : files)
+    found.push_back(file.path.substr(folder.path().size() + 1) + " " + std::string(to_string(file.format)));
   EXPECT_EQ(found, (std::vector<std::string>{"a.txt text", "b.txt text", "notes.md markdown", "x.jsonl jsonl or chat", "sub/c.txt text"}));
   source.paths = {folder.path() + "/*.rst"};
   EXPECT_EQ(source_files(source).error().message, "source \"s\": no file matches \"" + folder.path() + "/*.rst\"");

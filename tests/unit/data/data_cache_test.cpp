@@ -4,8 +4,8 @@
 #include <chrono>
 #include <thread>
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include "base/hash.h"
@@ -132,7 +132,8 @@ TEST(FileHashes, NoticesAChangeDuringThePreparation) {
   ASSERT_TRUE(hashes.sha256(path));
   EXPECT_TRUE(hashes.check_unchanged(path));
   folder.write("f", "longer");
-  EXPECT_EQ(hashes.check_unchanged(path).error().message, path + ": was changed while it was being prepared; start again when it is complete");
+  EXPECT_EQ(hashes.check_unchanged(path).error().message,
+            path + ": was changed while it was being prepared; start again when it is complete");
 }
 
 TEST(FileHashes, SurvivesADamagedIndex) {

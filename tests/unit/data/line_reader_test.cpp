@@ -32,7 +32,12 @@ TEST(LineReader, GivesLinesWithoutTheirEnds) {
 }
 
 TEST(LineReader, DropsAByteOrderMarkAtTheBeginningOnly) {
-  EXPECT_EQ(lines_of("\xEF\xBB\xBF" "a\n\xEF\xBB\xBF" "b\n"), (Lines{"a", "\xEF\xBB\xBF" "b"}));
+  EXPECT_EQ(lines_of("\xEF\xBB\xBF"
+                     "a\n\xEF\xBB\xBF"
+                     "b\n"),
+            (Lines{"a",
+                   "\xEF\xBB\xBF"
+                   "b"}));
   EXPECT_EQ(lines_of("\xEF\xBB\xBF"), Lines());
 }
 

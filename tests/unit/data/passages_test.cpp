@@ -88,7 +88,10 @@ TEST(TextPassages, DropFrontMatterOfMarkdown) {
 }
 
 TEST(TextPassages, SkipAndCountBadInput) {
-  Reading reading = read("good\nb\xff" "ad\ngood\n", TextFormat::kText);
+  Reading reading = read(
+      "good\nb\xff"
+      "ad\ngood\n",
+      TextFormat::kText);
   EXPECT_EQ(reading.texts(), Texts{"good\ngood\n"});
   EXPECT_EQ(reading.summary, "1 line of invalid UTF-8");
   reading = read(std::string("MZ\0\1binary\n", 11), TextFormat::kText);
@@ -112,7 +115,8 @@ TEST(TextPassages, RefuseBadInputWhereItStands) {
 }
 
 TEST(JsonlPassages, TakeTheTextOfEachLine) {
-  const Reading reading = read("\xEF\xBB\xBF{\"text\": \"One.\\n\\u4f60\\u597d\", \"id\": 7}\r\n\n{\"text\": \"Two.\"}", TextFormat::kJsonl);
+  const Reading reading =
+      read("\xEF\xBB\xBF{\"text\": \"One.\\n\\u4f60\\u597d\", \"id\": 7}\r\n\n{\"text\": \"Two.\"}", TextFormat::kJsonl);
   EXPECT_EQ(reading.texts(), (Texts{"One.\n你好", "Two."}));
   EXPECT_FALSE(reading.passages[1].continues);
 }
@@ -135,7 +139,8 @@ TEST(JsonlPassages, RefuseBadInputWhereItStands) {
 }
 
 TEST(JsonlPassages, SkipBadLinesAndGoOn) {
-  const Reading reading = read("{\"text\": \"a\"}\n{\n[]\n{\"text\": null}\n\xff\n{\"text\": \"\"}\n{\"text\": \"b\"}\n", TextFormat::kJsonl);
+  const Reading reading =
+      read("{\"text\": \"a\"}\n{\n[]\n{\"text\": null}\n\xff\n{\"text\": \"\"}\n{\"text\": \"b\"}\n", TextFormat::kJsonl);
   EXPECT_EQ(reading.texts(), (Texts{"a", "b"}));
   EXPECT_EQ(reading.summary, "1 line of invalid UTF-8, 1 line that is not JSON, 2 lines of the wrong shape, 1 line without text");
 }
@@ -154,14 +159,15 @@ std::string marked(const Passage &passage) {
 }
 
 TEST(ChatPassages, RenderTurnsAndCountAnswersOnly) {
-  const Reading reading = read(R"({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " Hello? "}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye."}, {"role": "assistant", "content": "Bye!"}]}
+  const Reading reading = read(
+      R"({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " Hello? "}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye."}, {"role": "assistant", "content": "Bye!"}]}
 {"prompt": "2 + 2?", "completion": "4"}
 {"instruction": "Add.", "input": "2, 3", "output": "5"}
 {"instruction": "Say hello.", "input": "", "output": "Hello."}
-)", TextFormat::kChat, true);
+)",
+      TextFormat::kChat, true);
   ASSERT_EQ(reading.passages.size(), 4u) << reading.summary;
-  EXPECT_EQ(marked(reading.passages[0]),
-            "System: Be brief.\nUser: Hello?\nAssistant:[ Hello!\n]User: Bye.\nAssistant:[ Bye!\n]");
+  EXPECT_EQ(marked(reading.passages[0]), "System: Be brief.\nUser: Hello?\nAssistant:[ Hello!\n]User: Bye.\nAssistant:[ Bye!\n]");
   EXPECT_EQ(marked(reading.passages[1]), "User: 2 + 2?\nAssistant:[ 4\n]");
   EXPECT_EQ(marked(reading.passages[2]), "User: Add.\n2, 3\nAssistant:[ 5\n]");
   EXPECT_EQ(marked(reading.passages[3]), "User: Say hello.\nAssistant:[ Hello.\n]");
@@ -184,7 +190,8 @@ TEST(ChatPassages, RefuseBadInputWhereItStands) {
   EXPECT_EQ(of(R"({"messages": []})"), ":1: has no messages");
   EXPECT_EQ(of(R"({"messages": [{"role": "user", "content": "a"}, 3]})"), ":1: message 2 is a number; expected an object");
   EXPECT_EQ(of(R"({"messages": [{"content": "a"}]})"), ":1: message 1 has no \"role\"");
-  EXPECT_EQ(of(R"({"messages": [{"role": "tool", "content": "a"}]})"), ":1: message 1 has the role \"tool\"; expected system, user or assistant");
+  EXPECT_EQ(of(R"({"messages": [{"role": "tool", "content": "a"}]})"),
+            ":1: message 1 has the role \"tool\"; expected system, user or assistant");
   EXPECT_EQ(of(R"({"messages": [{"role": "user", "content": null}]})"), ":1: message 1 \"content\" is null; expected a string");
   EXPECT_EQ(of(R"({"messages": [{"role": "user", "content": "a"}]})"), ":1: has no message of the assistant");
   EXPECT_EQ(of(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}]})"), ":1: turn 2 is empty");

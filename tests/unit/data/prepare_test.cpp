@@ -5,8 +5,8 @@
 #include <thread>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <omp.h>
+#include <nlohmann/json.hpp>
 
 #include "store_under_test.h"
 #include "temporary_folder.h"
@@ -17,7 +17,8 @@ namespace {
 std::string sentences(int count, const std::string &about) {
   std::string text;
   for (int i = 0; i < count; ++i) {
-    text += "The " + about + " number " + std::to_string(i * 7919 % 100003) + " is near the old " + about + ".\n" + (i % 5 == 4 ? "\n" : "");
+    text +=
+        "The " + about + " number " + std::to_string(i * 7919 % 100003) + " is near the old " + about + ".\n" + (i % 5 == 4 ? "\n" : "");
   }
   return text;
 }
@@ -236,12 +237,15 @@ TEST_F(Prepare, RefusesBadInputByPolicy) {
   folder.write("data/houses.txt", "good\nbad \xff\n" + sentences(200, "house"));
   EXPECT_EQ(refusal(), "prepared");
   recipe.sources[0].on_bad_input = "refuse";
-  EXPECT_EQ(refusal(), data_path("houses.txt") + ":2: is not valid UTF-8; source \"houses\" refuses bad input: mend the file, or set on_bad_input = \"skip\"");
+  EXPECT_EQ(refusal(), data_path("houses.txt") +
+                           ":2: is not valid UTF-8; source \"houses\" refuses bad input: mend the file, or set on_bad_input = \"skip\"");
 }
 
 TEST_F(Prepare, RefusesSourcesThatAreTooSmall) {
   folder.write("data/houses.txt", "A house.\n");
-  EXPECT_EQ(refusal(), "source \"houses\": has 10 tokens to train on, less than one window of 64 and its last target; give it more text or a shorter sequence_length");
+  EXPECT_EQ(refusal(),
+            "source \"houses\": has 10 tokens to train on, less than one window of 64 and its last target; give it more text or a shorter "
+            "sequence_length");
   folder.write("data/houses.txt", "\n");
   EXPECT_EQ(refusal(), "source \"houses\": holds no text to train on");
   std::filesystem::remove(data_path("houses.txt"));
@@ -266,7 +270,8 @@ TEST_F(Prepare, ReadsAnExistingStoreAsItIs) {
   EXPECT_NE(prepare()->fingerprint, data->fingerprint);
   documents.back() = {300};
   write_store(prefix, documents, 400);
-  EXPECT_EQ(refusal(), prefix + ".bin: token 4900 (in document 49) is 300; the tokenizer has ids 0 to 256: it is not the one the store was made with");
+  EXPECT_EQ(refusal(),
+            prefix + ".bin: token 4900 (in document 49) is 300; the tokenizer has ids 0 to 256: it is not the one the store was made with");
 }
 
 TEST_F(Prepare, NeedsTextToTrainATokenizerOn) {

@@ -113,12 +113,10 @@ TEST(SampleStream, KeepsItsPlaceWhenTheSequenceLengthChanges) {
   EXPECT_NEAR(stream->epochs(6).value()[0], 0.5 + 2.0 / static_cast<double>(windows), 0.06);
 }
 
-TEST(SampleStream, TakesSourcesByTheirSizeWithoutAMix) {
-  StreamUnderTest test({{"a", 30}, {"b", 10}});
-  test.add_phase("all", 32 * 40, {});
-  const auto epochs = test.stream()->epochs(40).value();
-  EXPECT_NEAR(epochs[0], 4, 0.05);
-  EXPECT_NEAR(epochs[1], 4, 0.15);
+TEST(SampleStream, TakesSourcesAlikeWithoutAMix) {
+  StreamUnderTest test({{"a", 40}, {"b", 10}});
+  test.add_phase("all", 32 * 20, {});
+  EXPECT_EQ(test.stream()->epochs(20).value(), (std::vector<double>{1, 4}));
 }
 
 TEST(SampleStream, GivesHeldOutWindowsInAFixedOrder) {
@@ -158,7 +156,8 @@ TEST(SampleStream, RefusesSourcesThatAreTooSmall) {
   refused = small.create();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message,
-            "the sources of phase \"first\" have 3 windows of 8 tokens together; one batch takes 4: give them more text or make the batch smaller");
+            "the sources of phase \"first\" have 3 windows of 8 tokens together; one batch takes 4: give them more text or make the batch "
+            "smaller");
 }
 
 TEST(SampleStream, StopsWhenAStoreIsCutUnderIt) {

@@ -33,7 +33,7 @@ class StreamUnderTest {
     mixer_ = DatasetMixer::create(plugin_under_test(PluginKind::kDatasetMixer, "weighted"), sources, 0).value();
   }
 
-  // Ends at that many tokens of the run; without a mix, by size.
+  // Ends at that many tokens of the run; without a mix, equal shares.
   void add_phase(const std::string &name, uint64_t end_token, const std::map<std::string, double> &mix, uint32_t sequence_length = 8) {
     recipe_.run.tokens = end_token;
     Phase phase;

@@ -187,8 +187,9 @@ TEST(TokenStore, RefusesNegativeIdsAndAnotherTokenizersStore) {
   std::string bin = contents_of(prefix + ".bin");
   bin[7] = '\xff';
   folder.write("s.bin", bin);
-  EXPECT_EQ(refusal(prefix, 100'000), prefix + ".bin: token 1 (in document 0) is -16777214; the tokenizer has ids 0 to 99999: it is not the "
-                                               "one the store was made with");
+  EXPECT_EQ(refusal(prefix, 100'000), prefix +
+                                          ".bin: token 1 (in document 0) is -16777214; the tokenizer has ids 0 to 99999: it is not the "
+                                          "one the store was made with");
 }
 
 TEST(TokenStore, RefusesAMaskOrSidecarOfAnotherStore) {

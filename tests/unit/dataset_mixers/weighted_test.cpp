@@ -38,8 +38,15 @@ Plan plan_of(const DatasetMixer &mixer, const PhaseMix &mix, uint64_t first, uin
   return plan;
 }
 
-const std::vector<std::vector<double>> kMixes = {
-    {1}, {0.5, 0.5}, {0.7, 0.2, 0.1}, {0.4, 0.3, 0.3, 0}, {0, 1, 0}, {1, 2, 3, 4, 5, 6, 7, 8}, {0.97, 0.01, 0.01, 0.005, 0.005}, {1, 1, 1, 1, 1, 1, 1}, {M_PI, M_E, M_SQRT2, 0.001}};
+const std::vector<std::vector<double>> kMixes = {{1},
+                                                 {0.5, 0.5},
+                                                 {0.7, 0.2, 0.1},
+                                                 {0.4, 0.3, 0.3, 0},
+                                                 {0, 1, 0},
+                                                 {1, 2, 3, 4, 5, 6, 7, 8},
+                                                 {0.97, 0.01, 0.01, 0.005, 0.005},
+                                                 {1, 1, 1, 1, 1, 1, 1},
+                                                 {M_PI, M_E, M_SQRT2, 0.001}};
 
 TEST(Weighted, OrdinalsHaveNoGapsAndCountsAgree) {
   for (const auto &weights : kMixes) {
@@ -130,7 +137,8 @@ TEST(Weighted, RefusesABlockSmallerThanTheSources) {
   const auto mixer = DatasetMixer::create(std::move(plugin), std::vector<MixerSource>(3), 0);
   ASSERT_FALSE(mixer);
   EXPECT_EQ(mixer.error().kind, ErrorKind::kRecipe);
-  EXPECT_TRUE(mixer.error().message.ends_with("create: block is 2 samples; expected at least one for each of 3 sources")) << mixer.error().message;
+  EXPECT_TRUE(mixer.error().message.ends_with("create: block is 2 samples; expected at least one for each of 3 sources"))
+      << mixer.error().message;
 }
 
 }  // namespace
