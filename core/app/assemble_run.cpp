@@ -23,7 +23,8 @@ th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size) 
   return options;
 }
 
-Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console, const std::atomic<bool> &stop) {
+Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console,
+                                           const std::atomic<bool> &stop) {
   std::unique_ptr<Run> run(new Run(std::move(checked), console, stop));
   run->events_ = {.metric = [r = run.get()](std::string_view name, double value) { r->reporter_.metric(name, value); },
                   .progress = [console](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
@@ -55,7 +56,10 @@ Result<> Run::load_model() {
 }
 
 Fingerprints Run::fingerprints() const {
-  Fingerprints prints{.recipe = training_fingerprint(recipe()), .data = corpus_->fingerprint(), .tokenizer = corpus_->tokenizer().fingerprint(), .plugins = {}};
+  Fingerprints prints{.recipe = training_fingerprint(recipe()),
+                      .data = corpus_->fingerprint(),
+                      .tokenizer = corpus_->tokenizer().fingerprint(),
+                      .plugins = {}};
   const RecipePlugins &plugins = checked_.plugins;
   for (const Manifest *manifest : {&plugins.tokenizer, &plugins.model, &plugins.optimizer, &plugins.schedule, &plugins.mixer}) {
     prints.plugins[std::string(to_string(manifest->kind))] = manifest->name + " " + manifest->version + " " + manifest->sha256;
@@ -84,13 +88,14 @@ Result<> Run::restore_from(const std::string &checkpoint) {
   auto tensors = parameters_->tensors();
   TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, {}));
   if (saved.fingerprints.tokenizer != corpus_->tokenizer().fingerprint()) {
-    return failure(ErrorKind::kRecipe, checkpoint + ": was trained with another tokenizer than this recipe gives; name the same sources and tokenizer");
+    return failure(ErrorKind::kRecipe,
+                   checkpoint + ": was trained with another tokenizer than this recipe gives; name the same sources and tokenizer");
   }
   uint64_t step = 0;
   while (step < axis_.total_steps() && axis_.tokens_at_step(step) < saved.tokens) ++step;
   if (axis_.tokens_at_step(step) != saved.tokens) {
-    return failure(ErrorKind::kRecipe, fmt::format("{}: stands at {} tokens, and no step of this recipe ends there; the nearest ends at {}", checkpoint,
-                                                   saved.tokens, axis_.tokens_at_step(step)));
+    return failure(ErrorKind::kRecipe, fmt::format("{}: stands at {} tokens, and no step of this recipe ends there; the nearest ends at {}",
+                                                   checkpoint, saved.tokens, axis_.tokens_at_step(step)));
   }
   TRAINHOST_TRY(state_, TrainState::from_json(saved.trainer_state, step));
   state_.evaluated_step = state_.sampled_step = step;  // done by the run that saved it
@@ -127,7 +132,8 @@ Result<> Run::open_reports() {
 }
 
 void Run::add_evaluation() {
-  evaluation_.emplace(HeldOutEvaluation::Parts{recipe(), axis_, *runner_, reporter_, corpus_->held_out(recipe(), axis_), corpus_->bytes_per_id(), stop_});
+  evaluation_.emplace(
+      HeldOutEvaluation::Parts{recipe(), axis_, *runner_, reporter_, corpus_->held_out(recipe(), axis_), corpus_->bytes_per_id(), stop_});
   generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
   sampling_.emplace(recipe(), axis_, *generator_, reporter_);
 }
@@ -152,7 +158,8 @@ Result<std::string> Run::checkpoint_labelled(const std::string &label) const {
   for (const CheckpointInfo &info : saved) {
     if (info.label == label && info.problem.empty()) return info.path;
   }
-  return failure(ErrorKind::kData, fmt::format("{}/checkpoints: no checkpoint \"{}\" for a branch to begin with", recipe().run.directory, label));
+  return failure(ErrorKind::kData,
+                 fmt::format("{}/checkpoints: no checkpoint \"{}\" for a branch to begin with", recipe().run.directory, label));
 }
 
 }  // namespace trainhost

@@ -29,7 +29,8 @@ class Run {
  public:
   // Locks the run directory, prepares the data, loads the plugins, restores the newest checkpoint. `stop` outlives the run.
   // On an error nothing of an earlier run is changed.
-  static Result<std::unique_ptr<Run>> assemble(CheckedRecipe checked, const StartOptions &options, Console *console, const std::atomic<bool> &stop);
+  static Result<std::unique_ptr<Run>> assemble(CheckedRecipe checked, const StartOptions &options, Console *console,
+                                               const std::atomic<bool> &stop);
 
   // Trains to the end of the token axis; see Trainer::run.
   Result<> train();

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <boost/program_options.hpp>
 #include <fmt/format.h>
+#include <boost/program_options.hpp>
 
 #include "app/checkpoints_verb.h"
 #include "app/plugins_verb.h"
@@ -30,19 +30,22 @@ struct Verb {
 options::options_description recipe_options() {
   options::options_description description("options");
   description.add_options()("recipe", options::value<std::string>()->required(), "the recipe to run (TOML)")(
-      "set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""), "KEY=VALUE: override a key of the recipe; may be repeated");
+      "set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "KEY=VALUE: override a key of the recipe; may be repeated");
   return description;
 }
 
 options::options_description run_options() {
   options::options_description description("options");
-  description.add_options()("run", options::value<std::string>()->required(), "a run directory")("step", options::value<uint64_t>(),
-                                                                                                 "use the checkpoint of this step instead of the newest")(
-      "json", options::bool_switch(), "print JSON");
+  description.add_options()("run", options::value<std::string>()->required(), "a run directory")(
+      "step", options::value<uint64_t>(), "use the checkpoint of this step instead of the newest")("json", options::bool_switch(),
+                                                                                                   "print JSON");
   return description;
 }
 
-RecipeOptions recipe_from(const options::variables_map &given) { return {given["recipe"].as<std::string>(), given["set"].as<std::vector<std::string>>()}; }
+RecipeOptions recipe_from(const options::variables_map &given) {
+  return {given["recipe"].as<std::string>(), given["set"].as<std::vector<std::string>>()};
+}
 
 RunOptions run_from(const options::variables_map &given) {
   return {.directory = given["run"].as<std::string>(),
@@ -52,10 +55,12 @@ RunOptions run_from(const options::variables_map &given) {
 
 Verb train_verb() {
   Verb verb{"trainhost [train] --recipe FILE", "train; goes on where it stopped", recipe_options(), {}, {}};
-  verb.accepted.add_options()("from", options::value<std::string>()->default_value(""), "a checkpoint directory to begin with when the run has none of its own")(
+  verb.accepted.add_options()("from", options::value<std::string>()->default_value(""),
+                              "a checkpoint directory to begin with when the run has none of its own")(
       "accept-changes", options::bool_switch(), "go on although recipe, data or plugins differ from the checkpoint's");
   verb.act = [](const auto &given) {
-    return train(recipe_from(given), {.from = given["from"].template as<std::string>(), .accept_changes = given["accept-changes"].template as<bool>()});
+    return train(recipe_from(given),
+                 {.from = given["from"].template as<std::string>(), .accept_changes = given["accept-changes"].template as<bool>()});
   };
   return verb;
 }
@@ -66,23 +71,28 @@ Verb generate_verb() {
   verb.accepted.add_options()("prompt", options::value<std::string>()->default_value(""), "the text to go on from")(
       "tokens", options::value<uint32_t>()->default_value(defaults.tokens), "how many tokens at most")(
       "temperature", options::value<double>()->default_value(defaults.temperature, "0.8"), "0: always the likeliest token")(
-      "top-p", options::value<double>()->default_value(defaults.top_p, "0.95"), "draw from the likeliest tokens whose probabilities sum to this")(
-      "seed", options::value<uint64_t>()->default_value(defaults.seed), "the same seed gives the same text");
+      "top-p", options::value<double>()->default_value(defaults.top_p, "0.95"),
+      "draw from the likeliest tokens whose probabilities sum to this")("seed", options::value<uint64_t>()->default_value(defaults.seed),
+                                                                        "the same seed gives the same text");
   verb.act = [](const auto &given) -> Result<> {
     const SamplingSettings settings{.tokens = given["tokens"].template as<uint32_t>(),
                                     .temperature = given["temperature"].template as<double>(),
                                     .top_p = given["top-p"].template as<double>(),
                                     .seed = given["seed"].template as<uint64_t>()};
-    if (!(settings.temperature >= 0)) return failure(ErrorKind::kUsage, fmt::format("--temperature is {}, expected 0 or more", settings.temperature));
-    if (!(settings.top_p > 0 && settings.top_p <= 1)) return failure(ErrorKind::kUsage, fmt::format("--top-p is {}, expected more than 0 and at most 1", settings.top_p));
+    if (!(settings.temperature >= 0))
+      return failure(ErrorKind::kUsage, fmt::format("--temperature is {}, expected 0 or more", settings.temperature));
+    if (!(settings.top_p > 0 && settings.top_p <= 1))
+      return failure(ErrorKind::kUsage, fmt::format("--top-p is {}, expected more than 0 and at most 1", settings.top_p));
     return generate(run_from(given), given["prompt"].template as<std::string>(), settings, std::cout);
   };
   return verb;
 }
 
 Verb plugins_verb() {
-  Verb verb{"trainhost plugins [NAME]", "list the plugins found, or the parameters of one", options::options_description("options"), {}, {}};
-  verb.accepted.add_options()("name", options::value<std::string>()->default_value(""), "show the parameters of this plugin")("json", options::bool_switch(), "print JSON");
+  Verb verb{
+      "trainhost plugins [NAME]", "list the plugins found, or the parameters of one", options::options_description("options"), {}, {}};
+  verb.accepted.add_options()("name", options::value<std::string>()->default_value(""), "show the parameters of this plugin")(
+      "json", options::bool_switch(), "print JSON");
   verb.positional.add("name", 1);
   verb.act = [](const auto &given) {
     const PluginRegistry registry(PluginRegistry::default_folders());
@@ -93,8 +103,8 @@ Verb plugins_verb() {
 
 Verb checkpoints_verb() {
   Verb verb{"trainhost checkpoints --run DIRECTORY", "list the checkpoints of a run", options::options_description("options"), {}, {}};
-  verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory")("verify", options::bool_switch(), "read and verify every byte")(
-      "json", options::bool_switch(), "print JSON");
+  verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory")(
+      "verify", options::bool_switch(), "read and verify every byte")("json", options::bool_switch(), "print JSON");
   verb.act = [](const auto &given) {
     const CheckpointsQuery query{.folder = given["run"].template as<std::string>() + "/checkpoints",
                                  .verify = given["verify"].template as<bool>(),
@@ -107,13 +117,22 @@ Verb checkpoints_verb() {
 std::map<std::string, Verb> all_verbs() {
   return {{"train", train_verb()},
           {"check",
-           {"trainhost check --recipe FILE", "check a recipe and print it with all defaults", recipe_options(), {},
+           {"trainhost check --recipe FILE",
+            "check a recipe and print it with all defaults",
+            recipe_options(),
+            {},
             [](const auto &given) { return check(recipe_from(given), std::cout); }}},
           {"prepare",
-           {"trainhost prepare --recipe FILE", "train the tokenizer and tokenize, without training", recipe_options(), {},
+           {"trainhost prepare --recipe FILE",
+            "train the tokenizer and tokenize, without training",
+            recipe_options(),
+            {},
             [](const auto &given) { return prepare(recipe_from(given), std::cout); }}},
           {"evaluate",
-           {"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {},
+           {"trainhost evaluate --run DIRECTORY",
+            "measure held-out loss",
+            run_options(),
+            {},
             [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
           {"generate", generate_verb()},
           {"plugins", plugins_verb()},

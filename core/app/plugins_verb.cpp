@@ -91,8 +91,9 @@ void print_parameters(const std::vector<ParameterSpec> &parameters, std::ostream
   std::vector<Row> rows{{"PARAMETER", "TYPE", "DEFAULT", "RANGE", "UNIT", "MEANING"}};
   for (const ParameterSpec &spec : parameters) {
     const std::string choices = spec.choices.empty() ? "" : fmt::format("one of {}", fmt::join(spec.choices, ", "));
-    rows.push_back({spec.name, std::string(to_string(spec.type)), spec.default_value ? std::visit(Shown{}, *spec.default_value) : "required",
-                    range_of(spec), spec.unit, spec.doc.empty() ? choices : spec.doc});
+    rows.push_back({spec.name, std::string(to_string(spec.type)),
+                    spec.default_value ? std::visit(Shown{}, *spec.default_value) : "required", range_of(spec), spec.unit,
+                    spec.doc.empty() ? choices : spec.doc});
     if (!choices.empty() && !spec.doc.empty()) rows.push_back({"", "", "", "", "", choices});
   }
   print_table(with_wrapped_last_column(rows), "", out);
@@ -160,7 +161,8 @@ void print_json(const nlohmann::ordered_json &json, std::ostream &out) {
 }
 
 void print_all_as_json(const PluginRegistry &registry, std::ostream &out) {
-  nlohmann::ordered_json json{{"folders", registry.folders()}, {"plugins", to_json(sorted(registry.plugins()))}, {"rejected", nlohmann::ordered_json::array()}};
+  nlohmann::ordered_json json{
+      {"folders", registry.folders()}, {"plugins", to_json(sorted(registry.plugins()))}, {"rejected", nlohmann::ordered_json::array()}};
   for (const auto &file : registry.rejected()) json["rejected"].push_back({{"path", file.path}, {"reason", file.reason}});
   print_json(json, out);
 }
@@ -196,8 +198,9 @@ Result<std::vector<Manifest>> find_all(const PluginRegistry &registry, const std
   }
   if (!found.empty()) return found;
   const std::string nearest = nearest_name(plugin, names);
-  return failure(ErrorKind::kUsage, fmt::format("no plugin is called \"{}\"{} (looked in {})", plugin,
-                                                nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?", fmt::join(registry.folders(), ", ")));
+  return failure(ErrorKind::kUsage,
+                 fmt::format("no plugin is called \"{}\"{} (looked in {})", plugin,
+                             nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?", fmt::join(registry.folders(), ", ")));
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ void on_signal(int) {
 }  // namespace
 
 const std::atomic<bool> &stop_signal() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);

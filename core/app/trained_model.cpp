@@ -24,12 +24,14 @@ Result<uint64_t> restore(const std::string &run_directory, std::optional<uint64_
     TRAINHOST_CHECK(checkpoints.load(info.path, tensors, {}, LoadScope::kModel));
     return *step;
   }
-  return failure(ErrorKind::kUsage, fmt::format("{}/checkpoints: there is none of step {}; trainhost checkpoints --run {} lists them", run_directory, *step, run_directory));
+  return failure(ErrorKind::kUsage, fmt::format("{}/checkpoints: there is none of step {}; trainhost checkpoints --run {} lists them",
+                                                run_directory, *step, run_directory));
 }
 
 }  // namespace
 
-Result<std::unique_ptr<TrainedModel>> TrainedModel::load(const std::string &run_directory, std::optional<uint64_t> step, const PluginEvents &events) {
+Result<std::unique_ptr<TrainedModel>> TrainedModel::load(const std::string &run_directory, std::optional<uint64_t> step,
+                                                         const PluginEvents &events) {
   const std::string recipe_file = run_directory + "/recipe.toml";
   if (!posix_file_system().exists(recipe_file)) {
     return failure(ErrorKind::kUsage, fmt::format("{}: is no run directory: it has no recipe.toml", run_directory));

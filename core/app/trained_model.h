@@ -19,7 +19,8 @@ namespace trainhost {
 class TrainedModel {
  public:
   // From run_directory's recipe.toml, tokenizer.state and checkpoint; the newest good one, or that of `step`. Writes nothing.
-  static Result<std::unique_ptr<TrainedModel>> load(const std::string &run_directory, std::optional<uint64_t> step, const PluginEvents &events);
+  static Result<std::unique_ptr<TrainedModel>> load(const std::string &run_directory, std::optional<uint64_t> step,
+                                                    const PluginEvents &events);
 
   const CheckedRecipe &checked() const { return checked_; }
   const TokenAxis &axis() const { return *axis_; }

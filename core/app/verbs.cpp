@@ -50,12 +50,14 @@ void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
   if (json) {
     nlohmann::ordered_json document{{"step", report.step}, {"tokens", report.tokens}, {"sources", nlohmann::ordered_json::object()}};
     for (const auto &row : report.rows) {
-      document["sources"][row.source] = {{"loss_per_token", row.loss_per_token}, {"loss_per_byte", row.loss_per_byte}, {"tokens", row.tokens}};
+      document["sources"][row.source] = {
+          {"loss_per_token", row.loss_per_token}, {"loss_per_byte", row.loss_per_byte}, {"tokens", row.tokens}};
     }
     out << document.dump(2) << "\n";
     return;
   }
-  out << fmt::format("step {}, {} tokens seen\n{:<20} {:>12} {:>12} {:>12}\n", report.step, report.tokens, "source", "nats/token", "nats/byte", "tokens");
+  out << fmt::format("step {}, {} tokens seen\n{:<20} {:>12} {:>12} {:>12}\n", report.step, report.tokens, "source", "nats/token",
+                     "nats/byte", "tokens");
   for (const auto &row : report.rows) {
     out << fmt::format("{:<20} {:>12.4f} {:>12.4f} {:>12}\n", row.source, row.loss_per_token, row.loss_per_byte, row.tokens);
   }
@@ -73,7 +75,8 @@ Result<> train(const RecipeOptions &options, const StartOptions &start) {
     const Branch &branch = checked.recipe.branches[i];
     log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
     const CheckedRecipe branched{branch_recipe(checked.recipe, branch), checked.plugins};
-    TRAINHOST_TRY(runs.emplace_back(), run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get()));
+    TRAINHOST_TRY(runs.emplace_back(),
+                  run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get()));
   }
   if (runs.size() > 1) print_comparison(runs, std::cout);
   return {};
@@ -85,9 +88,9 @@ Result<> check(const RecipeOptions &options, std::ostream &out) {
   out << resolved_toml(checked.recipe) << "\n";
   for (size_t i = 0; i < axis.phases().size(); ++i) {
     const PhaseSpan &phase = axis.phases()[i];
-    out << fmt::format("# phase {}: steps {} to {}, tokens {} to {}, {} sequences of {} tokens a step, {} at a time\n", checked.recipe.phases[i].name,
-                       phase.first_step, phase.end_step, phase.first_token, phase.end_token, phase.sequences, phase.sequence_length,
-                       phase.micro_batch_sequences);
+    out << fmt::format("# phase {}: steps {} to {}, tokens {} to {}, {} sequences of {} tokens a step, {} at a time\n",
+                       checked.recipe.phases[i].name, phase.first_step, phase.end_step, phase.first_token, phase.end_token, phase.sequences,
+                       phase.sequence_length, phase.micro_batch_sequences);
   }
   return {};
 }
@@ -102,7 +105,8 @@ Result<> prepare(const RecipeOptions &options, std::ostream &out) {
   out << fmt::format("{:<20} {:>10} {:>12} {:>14} {:>10} {:>12}\n", "source", "documents", "tokens", "bytes/token", "held out", "tokens");
   for (const PreparedSource &source : data.sources) {
     const auto &[name, training, held_out] = source;
-    const double bytes_per_token = training->tokens() > 0 ? static_cast<double>(training->bytes_of_text()) / static_cast<double>(training->tokens()) : 0;
+    const double bytes_per_token =
+        training->tokens() > 0 ? static_cast<double>(training->bytes_of_text()) / static_cast<double>(training->tokens()) : 0;
     out << fmt::format("{:<20} {:>10} {:>12} {:>14.3f} {:>10} {:>12}\n", name, training->documents(), training->tokens(), bytes_per_token,
                        held_out->documents(), held_out->tokens());
   }

@@ -15,7 +15,7 @@ namespace {
 
 tl::unexpected<Error> system_failure(ErrorKind kind, const std::string &path, std::string_view action, int code) {
   std::string message = path + ": cannot " + std::string(action) + ": " + std::strerror(code);
-  struct statvfs info{};
+  struct statvfs info {};
   const std::string folder = std::filesystem::path(path).parent_path().string();
   if ((code == ENOSPC || code == EDQUOT) && statvfs(folder.empty() ? "." : folder.c_str(), &info) == 0) {
     message += "; " + std::to_string(uint64_t{info.f_bavail} * info.f_frsize) + " bytes are free there";
@@ -63,7 +63,7 @@ class PosixReadableFile final : public ReadableFile {
 
   // Learns the size; refuses what is not a regular file.
   Result<> inspect() {
-    struct stat info{};
+    struct stat info {};
     if (::fstat(descriptor_, &info) != 0) return system_failure(ErrorKind::kData, path_, "be examined", errno);
     if (!S_ISREG(info.st_mode)) return failure(ErrorKind::kData, path_ + ": is not a regular file");
     size_ = static_cast<uint64_t>(info.st_size);
@@ -172,7 +172,7 @@ class PosixFileSystem final : public FileSystem {
   }
 
   Result<uint64_t> free_bytes(const std::string &path) override {
-    struct statvfs info{};
+    struct statvfs info {};
     if (statvfs(path.c_str(), &info) != 0) return system_failure(ErrorKind::kData, path, "be asked for its free space", errno);
     return uint64_t{info.f_bavail} * info.f_frsize;
   }

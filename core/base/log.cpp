@@ -15,7 +15,8 @@ class Channel {
  public:
   Channel() {
     const bool plain = std::getenv("NO_COLOR") != nullptr;
-    auto sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
+    auto sink =
+        std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
     logger_ = std::make_shared<spdlog::logger>("trainhost", sink);
     logger_->set_pattern("%^%l%$: %v");
     const char *level = std::getenv("TRAINHOST_LOG");
@@ -23,7 +24,8 @@ class Channel {
   }
 
   void write(LogLevel level, std::string_view message) {
-    static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+    static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                                            spdlog::level::err};
     const auto wanted = kLevels[static_cast<int>(level)];
     if (!logger_->should_log(wanted)) return;
     std::lock_guard lock(mutex_);
@@ -54,8 +56,6 @@ Channel &channel() {
 
 void log(LogLevel level, std::string_view message) { channel().write(level, message); }
 
-void set_log_hooks(std::function<void()> before, std::function<void()> after) {
-  channel().set_hooks(std::move(before), std::move(after));
-}
+void set_log_hooks(std::function<void()> before, std::function<void()> after) { channel().set_hooks(std::move(before), std::move(after)); }
 
 }  // namespace trainhost

@@ -4,15 +4,24 @@ namespace trainhost {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kUsage: return 64;
-    case ErrorKind::kData: return 65;
-    case ErrorKind::kUnavailable: return 69;
-    case ErrorKind::kPlugin: return 70;
-    case ErrorKind::kInternal: return 71;
-    case ErrorKind::kCheckpointWrite: return 73;
-    case ErrorKind::kStopped: return 75;
-    case ErrorKind::kPluginContract: return 76;
-    case ErrorKind::kRecipe: return 78;
+    case ErrorKind::kUsage:
+      return 64;
+    case ErrorKind::kData:
+      return 65;
+    case ErrorKind::kUnavailable:
+      return 69;
+    case ErrorKind::kPlugin:
+      return 70;
+    case ErrorKind::kInternal:
+      return 71;
+    case ErrorKind::kCheckpointWrite:
+      return 73;
+    case ErrorKind::kStopped:
+      return 75;
+    case ErrorKind::kPluginContract:
+      return 76;
+    case ErrorKind::kRecipe:
+      return 78;
   }
   return 71;
 }

@@ -39,13 +39,12 @@ int exit_code(ErrorKind kind);
 // TRAINHOST_TRY(auto file, open(path)): the value of a Result, or returns its error from the calling function.
 #define TRAINHOST_TRY(declaration, expression) TRAINHOST_TRY_NAMED_(declaration, expression, __COUNTER__)
 #define TRAINHOST_TRY_NAMED_(declaration, expression, number) TRAINHOST_TRY_STEP_(declaration, expression, number)
-#define TRAINHOST_TRY_STEP_(declaration, expression, number)                                      \
-  auto trainhost_result_##number = (expression);                                                  \
+#define TRAINHOST_TRY_STEP_(declaration, expression, number)                                           \
+  auto trainhost_result_##number = (expression);                                                       \
   if (!trainhost_result_##number) return tl::unexpected(std::move(trainhost_result_##number).error()); \
   declaration = *std::move(trainhost_result_##number)
 // TRAINHOST_CHECK(save(x)): the same for a Result<void>.
-#define TRAINHOST_CHECK(expression)                                                    \
-  do {                                                                                 \
-    if (auto trainhost_result = (expression); !trainhost_result)                       \
-      return tl::unexpected(std::move(trainhost_result).error());                      \
+#define TRAINHOST_CHECK(expression)                                                                                          \
+  do {                                                                                                                       \
+    if (auto trainhost_result = (expression); !trainhost_result) return tl::unexpected(std::move(trainhost_result).error()); \
   } while (false)

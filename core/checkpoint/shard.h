@@ -39,7 +39,8 @@ class ShardReader {
  public:
   // Compares the size and reads the header; the tensors in it must be exactly those that the manifest names for this file. kData names
   // the path, here and below.
-  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const ManifestFile &expected, const CheckpointManifest &manifest);
+  static Result<ShardReader> open(FileSystem &files, const std::string &directory, const ManifestFile &expected,
+                                  const CheckpointManifest &manifest);
 
   // Reads the file in pieces and compares the SHA-256.
   Result<> verify() const;

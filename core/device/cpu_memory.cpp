@@ -84,7 +84,8 @@ void count(int64_t change) {
 }  // namespace
 
 void *allocate_cpu(size_t bytes, size_t alignment) {
-  void *const memory = bytes >= kHugePage ? blocks().allocate(bytes) : std::aligned_alloc(alignment, round_up(std::max<size_t>(bytes, 1), alignment));
+  void *const memory =
+      bytes >= kHugePage ? blocks().allocate(bytes) : std::aligned_alloc(alignment, round_up(std::max<size_t>(bytes, 1), alignment));
   if (memory != nullptr) count(static_cast<int64_t>(bytes));
   return memory;
 }

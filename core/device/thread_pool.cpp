@@ -36,7 +36,7 @@ __attribute__((no_sanitize("thread"))) void parallel_for(int64_t count, int64_t 
   if (pieces <= 1 || omp_in_parallel()) return body(context, 0, count);
   char entry = 0, exit = 0;
   publish(&entry);
-#pragma omp parallel num_threads(static_cast<int>(pieces))
+#pragma omp parallel num_threads(static_cast <int>(pieces))
   {
     observe(&entry);
     const int64_t piece = omp_get_thread_num(), started = omp_get_num_threads();

@@ -14,7 +14,9 @@ void parallel_for(int64_t count, int64_t grain, ParallelBody body, void *context
 
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, Body &&body) {
-  parallel_for(count, grain, [](void *context, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<Body> *>(context))(begin, end); }, &body);
+  parallel_for(
+      count, grain, [](void *context, int64_t begin, int64_t end) { (*static_cast<std::remove_reference_t<Body> *>(context))(begin, end); },
+      &body);
 }
 
 int thread_count();  // OMP_NUM_THREADS, or the cores that the process may use

@@ -68,7 +68,8 @@ Result<uint32_t> TextGenerator::next_id(std::span<const uint32_t> ids, const Sam
   const int32_t row = static_cast<int32_t>(batch.sequence_length) - 1;
   std::vector<float> logits(tokenizer_.vocabulary_size());
   TRAINHOST_CHECK(runner_.logits(batch, {&row, 1}, logits));
-  return choose_id(logits, settings.temperature, settings.top_p, random_uniform(settings.seed, random_stream(RandomPurpose::kSampling, 0), index));
+  return choose_id(logits, settings.temperature, settings.top_p,
+                   random_uniform(settings.seed, random_stream(RandomPurpose::kSampling, 0), index));
 }
 
 Result<std::string> TextGenerator::generate(std::string_view prompt, const SamplingSettings &settings,
@@ -100,10 +101,10 @@ Result<> TextSampling::sample_when_due(TrainState &state) {
   const bool due = state.step == axis_.total_steps() || (settings.every && axis_.due_at(*settings.every, state.step));
   if (!due || state.sampled_step == state.step) return {};
   for (const std::string &prompt : settings.prompts) {
-    TRAINHOST_TRY(std::string text, generator_.generate(prompt, {.tokens = settings.tokens,
-                                                                 .temperature = settings.temperature,
-                                                                 .top_p = settings.top_p,
-                                                                 .seed = recipe_.run.seed}));
+    TRAINHOST_TRY(
+        std::string text,
+        generator_.generate(
+            prompt, {.tokens = settings.tokens, .temperature = settings.temperature, .top_p = settings.top_p, .seed = recipe_.run.seed}));
     reporter_.sample({.step = state.step, .prompt = prompt, .continuation = std::move(text)});
   }
   state.sampled_step = state.step;

@@ -28,7 +28,8 @@ struct SamplingSettings {
 class TextGenerator {
  public:
   // All must outlive the generator. context: the longest sequence that the model takes; older tokens fall out.
-  TextGenerator(ModelRunner &runner, const Tokenizer &tokenizer, uint32_t context) : runner_(runner), tokenizer_(tokenizer), context_(context) {}
+  TextGenerator(ModelRunner &runner, const Tokenizer &tokenizer, uint32_t context)
+      : runner_(runner), tokenizer_(tokenizer), context_(context) {}
 
   // What follows the prompt; with an empty prompt, what follows an end token. each_piece gets the text as it comes, whole UTF-8
   // characters at a time (malformed bytes become U+FFFD), and may be empty. Errors: kRecipe when the model has no logits; a plugin's.

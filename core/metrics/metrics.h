@@ -22,11 +22,11 @@ struct StepReport {
   std::string phase, stage;
   double loss = 0;  // nats per counted token; NaN when the step was thrown away for it
   double learning_rate = 0, gradient_norm = 0;
-  bool skipped = false;       // no update was made
-  double seconds = 0;         // of this step
+  bool skipped = false;  // no update was made
+  double seconds = 0;    // of this step
   double tokens_per_second = 0;
-  double utilisation = 0;     // achieved over measured peak matrix-product rate; 0: unknown
-  uint64_t peak_memory = 0;   // bytes, resident, of the process so far
+  double utilisation = 0;    // achieved over measured peak matrix-product rate; 0: unknown
+  uint64_t peak_memory = 0;  // bytes, resident, of the process so far
 };
 
 struct EvaluationReport {

@@ -10,7 +10,7 @@ namespace trainhost {
 namespace {
 
 std::string_view name_of(th_status status) {
-  static constexpr std::string_view kNames[] = {"TH_OK",     "TH_INVALID", "TH_UNSUPPORTED", "TH_OUT_OF_MEMORY",
+  static constexpr std::string_view kNames[] = {"TH_OK",        "TH_INVALID", "TH_UNSUPPORTED", "TH_OUT_OF_MEMORY",
                                                 "TH_CANCELLED", "TH_CORRUPT", "TH_DEVICE_LOST", "TH_INTERNAL"};
   return status >= 0 && static_cast<size_t>(status) < std::size(kNames) ? kNames[status] : std::string_view();
 }
@@ -54,8 +54,8 @@ class LoadedInstance final : public PluginInstance {
 
 }  // namespace
 
-Result<std::unique_ptr<PluginInstance>> PluginInstance::create(const Manifest &manifest, const Parameters &parameters, const TokenAxis *axis,
-                                                               const PluginEvents &events) {
+Result<std::unique_ptr<PluginInstance>> PluginInstance::create(const Manifest &manifest, const Parameters &parameters,
+                                                               const TokenAxis *axis, const PluginEvents &events) {
   TRAINHOST_CHECK(check_compatible(manifest));
   TRAINHOST_TRY(auto config, make_config(manifest, parameters, axis));
   TRAINHOST_TRY(const void *table, load_kind_table(manifest));

@@ -24,7 +24,8 @@ struct Kind {
   std::span<const Slot> required;
 };
 
-#define SLOT(table, name) Slot{offsetof(table, name), #name}
+#define SLOT(table, name) \
+  Slot { offsetof(table, name), #name }
 constexpr Slot kTokenizer[] = {SLOT(th_tokenizer_api, create), SLOT(th_tokenizer_api, destroy), SLOT(th_tokenizer_api, describe),
                                SLOT(th_tokenizer_api, encode), SLOT(th_tokenizer_api, decode)};
 constexpr Slot kDatasetMixer[] = {SLOT(th_dataset_mixer_api, create), SLOT(th_dataset_mixer_api, destroy), SLOT(th_dataset_mixer_api, plan),
@@ -66,7 +67,8 @@ Result<> check_table(const Manifest &manifest, const void *table) {
     return refuse(fmt::format("its table \"{}\" has struct_size {}, at least {} is needed", kind.id, head.struct_size, needed));
   }
   if (manifest.kind == PluginKind::kModel && head.draft_revision != TH_MODEL_DRAFT) {
-    return refuse(fmt::format("its table \"{}\" is of draft {}, this trainhost has draft {}", kind.id, head.draft_revision, TH_MODEL_DRAFT));
+    return refuse(
+        fmt::format("its table \"{}\" is of draft {}, this trainhost has draft {}", kind.id, head.draft_revision, TH_MODEL_DRAFT));
   }
   for (const Slot &slot : kind.required) {
     const void *function = nullptr;

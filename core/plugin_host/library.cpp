@@ -3,9 +3,9 @@
 #include <map>
 #include <mutex>
 
-#include <boost/dll/shared_library.hpp>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <boost/dll/shared_library.hpp>
 
 #include "plugin_host/kind_table.h"
 #include "plugin_host/services/failure.h"
@@ -27,10 +27,12 @@ class Library {
     library_.load(manifest.path, code, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     if (code) {
       const char *reason = dlerror();  // Boost.DLL keeps only a code
-      return failure(ErrorKind::kPlugin, fmt::format("{}: cannot be loaded: {}", describe(manifest), reason != nullptr ? reason : code.message()));
+      return failure(ErrorKind::kPlugin,
+                     fmt::format("{}: cannot be loaded: {}", describe(manifest), reason != nullptr ? reason : code.message()));
     }
     if (!library_.has(kEntry)) {
-      return failure(ErrorKind::kPlugin, fmt::format("{}: does not export {}; declare it with TRAINHOST_EXPORT or TRAINHOST_PLUGIN", describe(manifest), kEntry));
+      return failure(ErrorKind::kPlugin, fmt::format("{}: does not export {}; declare it with TRAINHOST_EXPORT or TRAINHOST_PLUGIN",
+                                                     describe(manifest), kEntry));
     }
     return enter(manifest, library_.get<const th_plugin *(const th_host *)>(kEntry));
   }
@@ -39,13 +41,15 @@ class Library {
     const th_plugin *plugin = entry(&host_);
     if (plugin == nullptr) {
       const std::string reason = take_failure(&host_);
-      return failure(ErrorKind::kPlugin, fmt::format("{}: refuses to be used: {}", describe(manifest), reason.empty() ? "it gives no reason" : reason));
+      return failure(ErrorKind::kPlugin,
+                     fmt::format("{}: refuses to be used: {}", describe(manifest), reason.empty() ? "it gives no reason" : reason));
     }
     if (plugin->struct_size < sizeof(th_plugin) || plugin->get_kind == nullptr) {
-      return failure(ErrorKind::kPluginContract, fmt::format("{}: its th_plugin has {}", describe(manifest),
-                                                             plugin->struct_size < sizeof(th_plugin)
-                                                                 ? fmt::format("struct_size {}, at least {} is needed", plugin->struct_size, sizeof(th_plugin))
-                                                                 : "null in the required slot \"get_kind\""));
+      return failure(ErrorKind::kPluginContract,
+                     fmt::format("{}: its th_plugin has {}", describe(manifest),
+                                 plugin->struct_size < sizeof(th_plugin)
+                                     ? fmt::format("struct_size {}, at least {} is needed", plugin->struct_size, sizeof(th_plugin))
+                                     : "null in the required slot \"get_kind\""));
     }
     return plugin;
   }

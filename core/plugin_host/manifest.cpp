@@ -93,8 +93,13 @@ class TableReader {
     const char *const end = text.data() + text.size();
     auto [after, code] = std::from_chars(text.data(), end, major);
     const bool dotted = code == std::errc() && after != end && *after == '.';
-    if (dotted) std::tie(after, code) = [&] { auto result = std::from_chars(after + 1, end, minor); return std::pair(result.ptr, result.ec); }();
-    if (!dotted || code != std::errc() || after != end) record(at(key), fmt::format("\"{}\"{} must be a version such as \"1.0\", found \"{}\"", key, name_, text));
+    if (dotted)
+      std::tie(after, code) = [&] {
+        auto result = std::from_chars(after + 1, end, minor);
+        return std::pair(result.ptr, result.ec);
+      }();
+    if (!dotted || code != std::errc() || after != end)
+      record(at(key), fmt::format("\"{}\"{} must be a version such as \"1.0\", found \"{}\"", key, name_, text));
     return {major, minor};
   }
 
@@ -138,7 +143,8 @@ void read_bounds(const TableReader &reader, ParameterSpec &spec) {
   }
   const bool numeric = spec.type == ParameterType::kInteger || spec.type == ParameterType::kNumber || spec.type == ParameterType::kAmount;
   for (const std::string_view key : {"minimum", "maximum", "exclusive_minimum"}) {
-    if (!numeric && reader.find(key) != nullptr) reader.record(reader.at(key), fmt::format("\"{}\" has no meaning for a {}", key, to_string(spec.type)));
+    if (!numeric && reader.find(key) != nullptr)
+      reader.record(reader.at(key), fmt::format("\"{}\" has no meaning for a {}", key, to_string(spec.type)));
   }
   if (spec.type != ParameterType::kString && !spec.choices.empty()) {
     reader.record(reader.at("choices"), fmt::format("\"choices\" has no meaning for a {}", to_string(spec.type)));
@@ -167,9 +173,9 @@ void read_default(const TableReader &reader, ParameterSpec &spec) {
 }
 
 ParameterSpec read_parameter(const toml::table &table, size_t number, Mistake &mistake) {
-  const TableReader reader(
-      table, fmt::format(" of parameter {}", number),
-      {"name", "type", "default", "required", "minimum", "exclusive_minimum", "maximum", "choices", "unit", "doc"}, mistake);
+  const TableReader reader(table, fmt::format(" of parameter {}", number),
+                           {"name", "type", "default", "required", "minimum", "exclusive_minimum", "maximum", "choices", "unit", "doc"},
+                           mistake);
   ParameterSpec spec{};
   spec.name = reader.required_string("name");
   spec.type = static_cast<ParameterType>(reader.required_choice("type", kTypes));
@@ -179,7 +185,8 @@ ParameterSpec read_parameter(const toml::table &table, size_t number, Mistake &m
   read_bounds(reader, spec);
   read_default(reader, spec);
   if (!is_name(spec.name) || spec.name == "plugin") {
-    reader.record(reader.at("name"), fmt::format("\"{}\" is no name for a parameter: lower-case letters, digits and _, and not \"plugin\"", spec.name));
+    reader.record(reader.at("name"),
+                  fmt::format("\"{}\" is no name for a parameter: lower-case letters, digits and _, and not \"plugin\"", spec.name));
   }
   return spec;
 }
@@ -188,7 +195,8 @@ void read_parameters(const TableReader &reader, Manifest &manifest, Mistake &mis
   const toml::node *node = reader.find("parameter");
   if (node == nullptr) return;
   const toml::array *tables = node->as_array();
-  if (tables == nullptr || !tables->is_homogeneous<toml::table>()) return reader.record(*node, "\"parameter\" must be tables, [[parameter]]");
+  if (tables == nullptr || !tables->is_homogeneous<toml::table>())
+    return reader.record(*node, "\"parameter\" must be tables, [[parameter]]");
   for (const auto &item : *tables) {
     ParameterSpec spec = read_parameter(*item.as_table(), manifest.parameters.size() + 1, mistake);
     if (std::ranges::find(manifest.parameters, spec.name, &ParameterSpec::name) != manifest.parameters.end()) {
@@ -203,7 +211,8 @@ void read_parameters(const TableReader &reader, Manifest &manifest, Mistake &mis
 
 void read_sdk(const TableReader &reader, Manifest &manifest, Mistake &mistake) {
   const toml::node *node = reader.find("sdk");
-  if (node == nullptr || !node->is_table()) return reader.record(reader.at("sdk"), "table [sdk] is missing; build the plugin with trainhost_add_plugin()");
+  if (node == nullptr || !node->is_table())
+    return reader.record(reader.at("sdk"), "table [sdk] is missing; build the plugin with trainhost_add_plugin()");
   const TableReader sdk(*node->as_table(), " of [sdk]", {"abi", "model_draft"}, mistake);
   std::tie(manifest.sdk_abi_major, manifest.sdk_abi_minor) = sdk.required_version("abi");
   manifest.model_draft = static_cast<int>(sdk.optional<int64_t>("model_draft", "an integer").value_or(0));
@@ -226,7 +235,8 @@ tl::expected<Manifest, std::string> parse_manifest(std::string_view text) {
     return tl::unexpected(fmt::format("line {}: {}", parsed.error().source().begin.line, parsed.error().description()));
   }
   Mistake mistake;
-  const TableReader reader(parsed.table(), "", {"id", "name", "kind", "version", "summary", "minimum_abi", "libtorch", "parameter", "sdk"}, mistake);
+  const TableReader reader(parsed.table(), "", {"id", "name", "kind", "version", "summary", "minimum_abi", "libtorch", "parameter", "sdk"},
+                           mistake);
   Manifest manifest{};
   manifest.id = reader.required_string("id");
   manifest.name = reader.required_string("name");
@@ -235,9 +245,11 @@ tl::expected<Manifest, std::string> parse_manifest(std::string_view text) {
   manifest.summary = reader.required_string("summary");
   std::tie(manifest.minimum_abi_major, manifest.minimum_abi_minor) = reader.required_version("minimum_abi");
   manifest.libtorch = reader.string("libtorch").value_or("");
-  if (!is_name(manifest.name)) reader.record(reader.at("name"), fmt::format("\"{}\" is no name: lower-case letters, digits and _", manifest.name));
+  if (!is_name(manifest.name))
+    reader.record(reader.at("name"), fmt::format("\"{}\" is no name: lower-case letters, digits and _", manifest.name));
   if (manifest.id.find('.') == std::string::npos) {
-    reader.record(reader.at("id"), fmt::format("\"{}\" is no id: a reversed domain such as \"org.example.{}\"", manifest.id, manifest.name));
+    reader.record(reader.at("id"),
+                  fmt::format("\"{}\" is no id: a reversed domain such as \"org.example.{}\"", manifest.id, manifest.name));
   }
   read_parameters(reader, manifest, mistake);
   read_sdk(reader, manifest, mistake);
@@ -261,15 +273,17 @@ Result<> check_compatible(const Manifest &manifest) {
   const std::string plugin = fmt::format("plugin \"{}\" {}", manifest.name, manifest.version);
   if (manifest.minimum_abi_major != TRAINHOST_ABI_MAJOR || manifest.sdk_abi_major != TRAINHOST_ABI_MAJOR) {
     const int major = manifest.minimum_abi_major != TRAINHOST_ABI_MAJOR ? manifest.minimum_abi_major : manifest.sdk_abi_major;
-    return refuse(fmt::format("{} is made for plugin ABI {}, this trainhost has {}; get a build of the plugin for ABI {}", plugin, major, host, TRAINHOST_ABI_MAJOR));
+    return refuse(fmt::format("{} is made for plugin ABI {}, this trainhost has {}; get a build of the plugin for ABI {}", plugin, major,
+                              host, TRAINHOST_ABI_MAJOR));
   }
   if (manifest.minimum_abi_minor > TRAINHOST_ABI_MINOR) {
     return refuse(fmt::format("{} needs plugin ABI {}, this trainhost has {}; get a newer trainhost or an older version of the plugin",
                               plugin, version(manifest.minimum_abi_major, manifest.minimum_abi_minor), host));
   }
   if (manifest.kind == PluginKind::kModel && manifest.model_draft != TH_MODEL_DRAFT) {
-    return refuse(fmt::format("{} is built with draft {} of the model interface, this trainhost has draft {}; build the plugin again with this trainhost's SDK",
-                              plugin, manifest.model_draft, TH_MODEL_DRAFT));
+    return refuse(fmt::format(
+        "{} is built with draft {} of the model interface, this trainhost has draft {}; build the plugin again with this trainhost's SDK",
+        plugin, manifest.model_draft, TH_MODEL_DRAFT));
   }
   if (!manifest.libtorch.empty() && manifest.libtorch != TRAINHOST_LIBTORCH_VERSION) {
     return refuse(fmt::format("{} is pinned to LibTorch {}, this trainhost has {}; get a build of the plugin for that version", plugin,

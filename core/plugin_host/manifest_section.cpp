@@ -55,14 +55,15 @@ std::optional<std::string> section_text(Elf *elf) {
 tl::expected<std::string, std::string> read_manifest_section(const std::string &path) {
   const File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.descriptor < 0) return refuse(std::string("cannot be opened: ") + std::strerror(errno));
-  struct stat status{};
+  struct stat status {};
   if (::fstat(file.descriptor, &status) != 0) return refuse(std::string("cannot be read: ") + std::strerror(errno));
   if (!S_ISREG(status.st_mode)) return refuse("is not a file");
 
   elf_version(EV_CURRENT);
   const ElfHandle elf(elf_begin(file.descriptor, ELF_C_READ, nullptr), elf_end);
   GElf_Ehdr header;
-  if (!elf || elf_kind(elf.get()) != ELF_K_ELF || gelf_getehdr(elf.get(), &header) == nullptr) return refuse("is not an ELF shared library");
+  if (!elf || elf_kind(elf.get()) != ELF_K_ELF || gelf_getehdr(elf.get(), &header) == nullptr)
+    return refuse("is not an ELF shared library");
   if (header.e_type != ET_DYN) return refuse("is an ELF file, but not a shared library");
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) return refuse("is built for another machine than x86-64");
   if (reaches_beyond(elf.get(), header, static_cast<uint64_t>(status.st_size))) {

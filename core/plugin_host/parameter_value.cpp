@@ -20,11 +20,16 @@ struct Shown {
 
 std::string_view expected(ParameterType type) {
   switch (type) {
-    case ParameterType::kInteger: return "an integer";
-    case ParameterType::kNumber: return "a number";
-    case ParameterType::kBoolean: return "true or false";
-    case ParameterType::kString: return "a string";
-    case ParameterType::kAmount: return "an amount such as \"500 steps\", \"2M tokens\" or \"10%\"";
+    case ParameterType::kInteger:
+      return "an integer";
+    case ParameterType::kNumber:
+      return "a number";
+    case ParameterType::kBoolean:
+      return "true or false";
+    case ParameterType::kString:
+      return "a string";
+    case ParameterType::kAmount:
+      return "an amount such as \"500 steps\", \"2M tokens\" or \"10%\"";
   }
   return "";
 }
@@ -34,11 +39,15 @@ bool has_type(ParameterType type, ParameterValue &value) {
     value = static_cast<double>(*integer);
   }
   switch (type) {
-    case ParameterType::kInteger: return std::holds_alternative<int64_t>(value);
-    case ParameterType::kNumber: return std::holds_alternative<double>(value);
-    case ParameterType::kBoolean: return std::holds_alternative<bool>(value);
+    case ParameterType::kInteger:
+      return std::holds_alternative<int64_t>(value);
+    case ParameterType::kNumber:
+      return std::holds_alternative<double>(value);
+    case ParameterType::kBoolean:
+      return std::holds_alternative<bool>(value);
     case ParameterType::kString:
-    case ParameterType::kAmount: return std::holds_alternative<std::string>(value);
+    case ParameterType::kAmount:
+      return std::holds_alternative<std::string>(value);
   }
   return false;
 }
@@ -72,13 +81,19 @@ std::optional<std::string> check_choice(const ParameterSpec &spec, const std::st
 std::optional<std::string> check_value(const ParameterSpec &spec, ParameterValue &value) {
   if (!has_type(spec.type, value)) return fmt::format("must be {}, found {}", expected(spec.type), std::visit(Shown{}, value));
   switch (spec.type) {
-    case ParameterType::kInteger: return check_number(spec, static_cast<double>(std::get<int64_t>(value)), value);
-    case ParameterType::kNumber: return check_number(spec, std::get<double>(value), value);
-    case ParameterType::kString: return check_choice(spec, std::get<std::string>(value));
+    case ParameterType::kInteger:
+      return check_number(spec, static_cast<double>(std::get<int64_t>(value)), value);
+    case ParameterType::kNumber:
+      return check_number(spec, std::get<double>(value), value);
+    case ParameterType::kString:
+      return check_choice(spec, std::get<std::string>(value));
     case ParameterType::kAmount:
-      if (const auto amount = parse_amount(std::get<std::string>(value))) return check_number(spec, amount->value, value);
-      else return "is no amount: " + amount.error();
-    case ParameterType::kBoolean: return std::nullopt;
+      if (const auto amount = parse_amount(std::get<std::string>(value)))
+        return check_number(spec, amount->value, value);
+      else
+        return "is no amount: " + amount.error();
+    case ParameterType::kBoolean:
+      return std::nullopt;
   }
   return std::nullopt;
 }

@@ -42,8 +42,10 @@ std::vector<RecipeError> check_parameters(const Manifest &manifest, Parameters &
   if (!add_defaults) return errors;
   for (const auto &spec : manifest.parameters) {
     if (parameters.contains(spec.name)) continue;
-    if (spec.default_value) parameters[spec.name] = {*spec.default_value, false, table};
-    else errors.push_back({table, missing_parameter(manifest, spec)});
+    if (spec.default_value)
+      parameters[spec.name] = {*spec.default_value, false, table};
+    else
+      errors.push_back({table, missing_parameter(manifest, spec)});
   }
   return errors;
 }

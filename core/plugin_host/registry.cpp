@@ -16,7 +16,7 @@ namespace {
 
 // Whoever may write a plugin may run code as the user.
 Result<> refuse_if_writable_by_others(const std::string &path) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(path.c_str(), &status) != 0 || (status.st_mode & S_IWOTH) == 0) return {};
   return failure(ErrorKind::kPlugin, path + ": everybody may write to it, so it is not trusted; chmod o-w \"" + path + "\"");
 }
@@ -65,7 +65,8 @@ void PluginRegistry::add_folder(const std::string &folder) {
 void PluginRegistry::add_file(const std::string &path) {
   auto manifest = read_usable(path);
   if (!manifest) return rejected_.push_back({path, manifest.error().message});
-  const auto same = std::ranges::find_if(plugins_, [&](const Manifest &other) { return other.kind == manifest->kind && other.name == manifest->name; });
+  const auto same =
+      std::ranges::find_if(plugins_, [&](const Manifest &other) { return other.kind == manifest->kind && other.name == manifest->name; });
   if (same != plugins_.end()) {
     return rejected_.push_back({path, fmt::format("{}: hidden by {}, which has the same name and comes first", path, same->path)});
   }
@@ -97,7 +98,8 @@ Result<Manifest> PluginRegistry::find(PluginKind kind, const std::string &plugin
   }
   if (const auto other = std::ranges::find_if(plugins_, is_meant); other != plugins_.end()) return of_kind(kind, *other);
   for (const auto &file : rejected_) {
-    if (is_file_of(file.path, plugin)) return not_found(fmt::format("the {} plugin \"{}\" cannot be used: {}", to_string(kind), plugin, file.reason));
+    if (is_file_of(file.path, plugin))
+      return not_found(fmt::format("the {} plugin \"{}\" cannot be used: {}", to_string(kind), plugin, file.reason));
   }
   return not_found(describe_missing(kind, plugin));
 }

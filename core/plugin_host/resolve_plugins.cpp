@@ -37,7 +37,8 @@ class Resolution {
 
   // In the order of the file.
   Errors take_errors() {
-    std::ranges::stable_sort(errors_, {}, [](const RecipeError &error) { return std::tie(error.position.file, error.position.line, error.position.column); });
+    std::ranges::stable_sort(
+        errors_, {}, [](const RecipeError &error) { return std::tie(error.position.file, error.position.line, error.position.column); });
     return std::move(errors_);
   }
 

@@ -27,7 +27,8 @@ TokenAxis::TokenAxis(const Recipe &recipe) : run_tokens_(recipe.run.tokens) {
     span.sequences = static_cast<uint32_t>(phase.overrides.batch_tokens.value_or(recipe.training.batch_tokens) / span.sequence_length);
 
     const uint64_t at_a_time = recipe.training.micro_batch_tokens > 0 ? recipe.training.micro_batch_tokens : kAutoMicroBatchTokens;
-    span.micro_batch_sequences = static_cast<uint32_t>(std::clamp<uint64_t>(at_a_time / span.sequence_length, 1, std::max(span.sequences, 1u)));
+    span.micro_batch_sequences =
+        static_cast<uint32_t>(std::clamp<uint64_t>(at_a_time / span.sequence_length, 1, std::max(span.sequences, 1u)));
 
     double steps = 0;
     if (phase.until && phase.until->unit == Amount::Unit::kSteps) {

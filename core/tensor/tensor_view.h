@@ -1,10 +1,10 @@
 // Views of host memory as th_tensor; they never own.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <algorithm>
 
 #include "trainhost/tensor.h"
 
@@ -32,7 +32,8 @@ class TensorView {
   }
 
  private:
-  TensorView(const void *data, uint8_t code, std::initializer_list<int64_t> shape) : data_(data), code_(code), rank_(static_cast<int32_t>(shape.size())) {
+  TensorView(const void *data, uint8_t code, std::initializer_list<int64_t> shape)
+      : data_(data), code_(code), rank_(static_cast<int32_t>(shape.size())) {
     std::copy(shape.begin(), shape.end(), shape_.begin());
   }
   const void *data_ = nullptr;

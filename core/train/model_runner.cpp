@@ -102,7 +102,8 @@ Result<> ModelRunner::backward_hidden(const th_call &call, const th_batch &batch
   return {};
 }
 
-Result<double> ModelRunner::forward_backward(const TokenBatch &batch, double loss_scale, uint64_t seed, uint64_t step, uint32_t micro_batch) {
+Result<double> ModelRunner::forward_backward(const TokenBatch &batch, double loss_scale, uint64_t seed, uint64_t step,
+                                             uint32_t micro_batch) {
   const uint64_t tokens = token_count(batch);
   const auto last = static_cast<uint32_t>(model_.units().size() - 1);
   const BatchView view(batch, loss_scale, nullptr);

@@ -81,7 +81,8 @@ Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
     TRAINHOST_TRY(const auto described, optimizer.describe_states(entry.info));
     for (const OptimizerState &state : described) {
       const auto shape = shape_of(entry.info);
-      State placed{.name = state.name, .shape = state.like_parameter ? std::vector(shape.begin(), shape.end()) : state.shape, .offset = offset};
+      State placed{
+          .name = state.name, .shape = state.like_parameter ? std::vector(shape.begin(), shape.end()) : state.shape, .offset = offset};
       placed.count = element_count(placed.shape);
       offset += aligned(placed.count);
       entry.states.push_back(std::move(placed));
@@ -161,7 +162,8 @@ double ParameterStore::gradient_norm() const {
   std::vector<double> sums(static_cast<size_t>(pieces));
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end; ++piece) {
-      const auto part = values.subspan(static_cast<size_t>(piece * kPiece)).first(std::min<size_t>(kPiece, values.size() - static_cast<size_t>(piece * kPiece)));
+      const auto part = values.subspan(static_cast<size_t>(piece * kPiece))
+                            .first(std::min<size_t>(kPiece, values.size() - static_cast<size_t>(piece * kPiece)));
       double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
       for (size_t i = 0; i < part.size(); ++i) lanes[i % 8] += double{part[i]} * part[i];
       for (const double lane : lanes) sums[static_cast<size_t>(piece)] += lane;

@@ -31,19 +31,22 @@ Result<std::vector<std::shared_ptr<Part>>> per_phase(const Recipe &recipe, const
 
 }  // namespace
 
-Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events) {
+Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis,
+                                      const PluginEvents &events) {
   PhaseParts parts;
-  TRAINHOST_TRY(parts.optimizers, per_phase<Optimizer>(recipe, recipe.optimizer.parameters, &Overrides::optimizer,
-                                                       [&](const Parameters &parameters) -> Result<std::unique_ptr<Optimizer>> {
-                                                         TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.optimizer, parameters, &axis, events));
-                                                         return Optimizer::create(std::move(instance));
-                                                       }));
+  TRAINHOST_TRY(parts.optimizers,
+                per_phase<Optimizer>(recipe, recipe.optimizer.parameters, &Overrides::optimizer,
+                                     [&](const Parameters &parameters) -> Result<std::unique_ptr<Optimizer>> {
+                                       TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.optimizer, parameters, &axis, events));
+                                       return Optimizer::create(std::move(instance));
+                                     }));
   th_progress run = axis.progress(0);
-  TRAINHOST_TRY(parts.schedulers, per_phase<LrScheduler>(recipe, recipe.schedule.parameters, &Overrides::schedule,
-                                                         [&](const Parameters &parameters) -> Result<std::unique_ptr<LrScheduler>> {
-                                                           TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, events));
-                                                           return LrScheduler::create(std::move(instance), run);
-                                                         }));
+  TRAINHOST_TRY(parts.schedulers,
+                per_phase<LrScheduler>(recipe, recipe.schedule.parameters, &Overrides::schedule,
+                                       [&](const Parameters &parameters) -> Result<std::unique_ptr<LrScheduler>> {
+                                         TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, events));
+                                         return LrScheduler::create(std::move(instance), run);
+                                       }));
   return parts;
 }
 
@@ -54,7 +57,8 @@ Result<> PhaseParts::check_states(const Recipe &recipe, const Model &model) cons
       TRAINHOST_TRY(const auto first, optimizers.front()->describe_states(parameter));
       TRAINHOST_TRY(const auto changed, optimizers[phase]->describe_states(parameter));
       if (first == changed) continue;
-      return failure(ErrorKind::kRecipe, "phase \"" + recipe.phases[phase].name + "\": its optimizer parameters need other states than those of phase \"" +
+      return failure(ErrorKind::kRecipe, "phase \"" + recipe.phases[phase].name +
+                                             "\": its optimizer parameters need other states than those of phase \"" +
                                              recipe.phases.front().name + "\"; give both phases parameters that keep the same states");
     }
   }

@@ -17,7 +17,8 @@ std::string judge_one(std::string_view name, double value, std::deque<double> &w
     for (const double seen : window) squares += (seen - mean) * (seen - mean);
     const double deviation = std::sqrt(squares / static_cast<double>(window.size()));
     if (value > mean + SpikeGuard::kDeviations * deviation) {
-      verdict = fmt::format("{} {:.4g} is {:.1f} standard deviations above its mean of {:.4g}", name, value, (value - mean) / std::max(deviation, 1e-12), mean);
+      verdict = fmt::format("{} {:.4g} is {:.1f} standard deviations above its mean of {:.4g}", name, value,
+                            (value - mean) / std::max(deviation, 1e-12), mean);
     }
   }
   window.push_back(value);

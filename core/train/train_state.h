@@ -16,11 +16,11 @@ struct TrainState {
     uint64_t first = 0, end = 0;
   };
 
-  uint64_t step = 0;               // steps done, skipped ones included: the position on the token axis
-  uint64_t updates = 0;            // updates applied to the parameters
+  uint64_t step = 0;                       // steps done, skipped ones included: the position on the token axis
+  uint64_t updates = 0;                    // updates applied to the parameters
   uint64_t evaluated_step = ~uint64_t{0};  // the last step after which held-out loss was measured; none: the largest number
   uint64_t sampled_step = ~uint64_t{0};    // likewise for text samples
-  uint32_t rollbacks = 0;          // how often the run went back because of NaN
+  uint32_t rollbacks = 0;                  // how often the run went back because of NaN
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
 

@@ -20,8 +20,8 @@ class TrainStep {
   enum class Outcome { kUpdated, kSpike, kNotFinite };
   struct Report {
     Outcome outcome = Outcome::kUpdated;
-    std::string reason;  // of a step without an update
-    double loss = 0;     // nats per counted token
+    std::string reason;        // of a step without an update
+    double loss = 0;           // nats per counted token
     double gradient_norm = 0;  // before clipping
   };
 

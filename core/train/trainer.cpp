@@ -12,8 +12,8 @@
 namespace trainhost {
 namespace {
 
-constexpr uint32_t kNotFiniteAtMost = 10;   // in a row, before the run gives up
-constexpr uint32_t kRollbacksAtMost = 5;    // per run
+constexpr uint32_t kNotFiniteAtMost = 10;       // in a row, before the run gives up
+constexpr uint32_t kRollbacksAtMost = 5;        // per run
 constexpr uint64_t kRollbackSkipsAtMost = 100;  // steps before the fault whose batches are passed over after going back
 
 double forward_flops_per_token(const Model &model) {
@@ -85,7 +85,8 @@ Result<> Trainer::react_to(const TrainStep::Report &outcome) {
   }
   const std::string &policy = parts_.recipe.training.on_nan;
   if (policy == "stop" || ++not_finite_in_a_row_ > kNotFiniteAtMost) {
-    return failure(ErrorKind::kPlugin, fmt::format("step {}: {}; the last checkpoint is as it was (training.on_nan = \"{}\")", state_->step, outcome.reason, policy));
+    return failure(ErrorKind::kPlugin, fmt::format("step {}: {}; the last checkpoint is as it was (training.on_nan = \"{}\")", state_->step,
+                                                   outcome.reason, policy));
   }
   if (policy == "rollback") return roll_back();
   log_warning(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
@@ -104,14 +105,16 @@ Result<> Trainer::roll_back() {
   auto skipped = state_->skipped;
   const uint32_t rollbacks = state_->rollbacks + 1;
   if (rollbacks > kRollbacksAtMost) {
-    return failure(ErrorKind::kPlugin, fmt::format("step {}: not finite again after going back {} times; lower the learning rate or look at the data", fault, kRollbacksAtMost));
+    return failure(ErrorKind::kPlugin,
+                   fmt::format("step {}: not finite again after going back {} times; lower the learning rate or look at the data", fault,
+                               kRollbacksAtMost));
   }
   TRAINHOST_TRY(*state_, TrainState::from_json(saved->trainer_state, saved->step));
   state_->rollbacks = rollbacks;
   state_->skipped = std::move(skipped);
   state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
-  log_warning(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault, saved->step,
-                          state_->skipped.back().first + 1, fault));
+  log_warning(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault,
+                          saved->step, state_->skipped.back().first + 1, fault));
   start_prefetching();
   return {};
 }

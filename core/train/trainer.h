@@ -41,8 +41,8 @@ class Trainer {
 
   explicit Trainer(Parts parts);
 
-  // Trains from where `state` stands to the end of the axis, saving checkpoints when due and at the end. Returns kStopped after a save when stop
-  // was set; on any other error the last checkpoint stands.
+  // Trains from where `state` stands to the end of the axis, saving checkpoints when due and at the end. Returns kStopped after a save when
+  // stop was set; on any other error the last checkpoint stands.
   Result<> run(TrainState &state);
 
  private:

@@ -78,11 +78,16 @@ std::string failure_to_make(std::unique_ptr<PluginInstance> plugin, const TokenA
   const auto message = [](const auto &result) { return result ? std::string() : result.error().message; };
   const std::vector<MixerSource> sources{{"a", "en", "ordinary", 1000}, {"b", "zh", "high", 2000}};
   switch (plugin->manifest().kind) {
-    case PluginKind::kTokenizer: return message(make_tokenizer(std::move(plugin)));
-    case PluginKind::kDatasetMixer: return message(DatasetMixer::create(std::move(plugin), sources, 1));
-    case PluginKind::kOptimizer: return message(Optimizer::create(std::move(plugin)));
-    case PluginKind::kLrScheduler: return message(LrScheduler::create(std::move(plugin), axis.progress(0)));
-    case PluginKind::kModel: return message(Model::create(std::move(plugin), small_options()));
+    case PluginKind::kTokenizer:
+      return message(make_tokenizer(std::move(plugin)));
+    case PluginKind::kDatasetMixer:
+      return message(DatasetMixer::create(std::move(plugin), sources, 1));
+    case PluginKind::kOptimizer:
+      return message(Optimizer::create(std::move(plugin)));
+    case PluginKind::kLrScheduler:
+      return message(LrScheduler::create(std::move(plugin), axis.progress(0)));
+    case PluginKind::kModel:
+      return message(Model::create(std::move(plugin), small_options()));
   }
   return "unknown kind";
 }

@@ -34,7 +34,8 @@ Result<std::unique_ptr<DatasetMixer>> DatasetMixer::create(std::unique_ptr<Plugi
   mixer->plugin_ = std::move(plugin);
   const PluginInstance &instance = *mixer->plugin_;
   mixer->api_ = static_cast<const th_dataset_mixer_api *>(instance.table());
-  const th_status status = mixer->api_->create(instance.host(), instance.config(), infos.data(), static_cast<uint32_t>(infos.size()), seed, &mixer->self_);
+  const th_status status =
+      mixer->api_->create(instance.host(), instance.config(), infos.data(), static_cast<uint32_t>(infos.size()), seed, &mixer->self_);
   TRAINHOST_CHECK(instance.check(status, "create"));
   if (mixer->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
   return mixer;
@@ -46,11 +47,13 @@ DatasetMixer::~DatasetMixer() {
 
 Result<> DatasetMixer::plan(const PhaseMix &mix, uint64_t first, std::span<uint32_t> source, std::span<uint64_t> ordinal) const {
   const th_phase_mix phase = to_c(mix);
-  TRAINHOST_CHECK(plugin_->check(api_->plan(self_, &phase, first, static_cast<uint32_t>(source.size()), source.data(), ordinal.data()), "plan"));
+  TRAINHOST_CHECK(
+      plugin_->check(api_->plan(self_, &phase, first, static_cast<uint32_t>(source.size()), source.data(), ordinal.data()), "plan"));
   for (size_t i = 0; i < source.size(); ++i) {
     const uint32_t chosen = source[i];
     const auto refuse = [&](const std::string &found) {
-      return plugin_->broken_contract("plan", fmt::format("sample {} of phase {} comes from source {}, {}", first + i, mix.phase, chosen, found));
+      return plugin_->broken_contract("plan",
+                                      fmt::format("sample {} of phase {} comes from source {}, {}", first + i, mix.phase, chosen, found));
     };
     if (chosen >= mix.weights.size()) return refuse(fmt::format("there are {} sources", mix.weights.size()));
     if (!(mix.weights[chosen] > 0)) return refuse("whose share in the phase is 0");
@@ -64,7 +67,8 @@ Result<std::vector<uint64_t>> DatasetMixer::counts(const PhaseMix &mix, uint64_t
   std::vector<uint64_t> counts(mix.weights.size());
   TRAINHOST_CHECK(plugin_->check(api_->counts(self_, &phase, samples, counts.data()), "counts"));
   if (const uint64_t sum = std::accumulate(counts.begin(), counts.end(), uint64_t{0}); sum != samples) {
-    return plugin_->broken_contract("counts", fmt::format("the sources' counts add up to {}, expected {} samples of phase {}", sum, samples, mix.phase));
+    return plugin_->broken_contract(
+        "counts", fmt::format("the sources' counts add up to {}, expected {} samples of phase {}", sum, samples, mix.phase));
   }
   return counts;
 }

@@ -39,8 +39,9 @@ Result<ScheduleValues> LrScheduler::values(const th_progress &progress) const {
     return refuse("weight_decay_multiplier", values.weight_decay_multiplier, "a finite number of at least 0");
   }
   if (std::isinf(values.momentum)) return refuse("momentum", values.momentum, "a finite number, or NaN for the optimizer's own");
-  return ScheduleValues{values.learning_rate, values.weight_decay_multiplier, values.momentum,
-                        std::string(values.stage.data != nullptr ? values.stage.data : "", values.stage.data != nullptr ? values.stage.length : 0)};
+  return ScheduleValues{
+      values.learning_rate, values.weight_decay_multiplier, values.momentum,
+      std::string(values.stage.data != nullptr ? values.stage.data : "", values.stage.data != nullptr ? values.stage.length : 0)};
 }
 
 }  // namespace trainhost

@@ -14,7 +14,8 @@ std::string_view view(th_string text) { return {text.data != nullptr ? text.data
 
 std::string mistake_in(const th_parameter_info &info) {
   if (view(info.name).empty()) return "has no name";
-  if (info.role < TH_ROLE_MATRIX || info.role > TH_ROLE_BIAS) return fmt::format("has role {}, expected {} to {}", info.role, TH_ROLE_MATRIX, TH_ROLE_BIAS);
+  if (info.role < TH_ROLE_MATRIX || info.role > TH_ROLE_BIAS)
+    return fmt::format("has role {}, expected {} to {}", info.role, TH_ROLE_MATRIX, TH_ROLE_BIAS);
   if (info.rank < 1 || info.rank > 4) return fmt::format("has rank {}, expected 1 to 4", info.rank);
   for (int32_t i = 0; i < info.rank; ++i) {
     if (info.shape[i] <= 0) return fmt::format("has extent {} in dimension {}", info.shape[i], i);
@@ -29,8 +30,10 @@ std::string mistake_in(const th_parameter_info &info) {
 std::string mistake_in(const th_unit_info &info, uint32_t unit, uint32_t unit_count, size_t parameter_count) {
   if (view(info.name).empty()) return "has no name";
   const bool last = unit + 1 == unit_count;
-  if (last != (info.output_width == 0)) return fmt::format("has output_width {}, expected {}", info.output_width, last ? "0 for the last unit" : "at least 1");
-  if (info.parameter_count > 0 && info.parameters == nullptr) return fmt::format("has {} parameters, but null for their list", info.parameter_count);
+  if (last != (info.output_width == 0))
+    return fmt::format("has output_width {}, expected {}", info.output_width, last ? "0 for the last unit" : "at least 1");
+  if (info.parameter_count > 0 && info.parameters == nullptr)
+    return fmt::format("has {} parameters, but null for their list", info.parameter_count);
   std::set<uint32_t> seen;
   for (const uint32_t index : std::span(info.parameters, info.parameter_count)) {
     if (index >= parameter_count) return fmt::format("lists parameter {}, there are {}", index, parameter_count);
@@ -83,7 +86,8 @@ Result<std::vector<th_unit_info>> describe_units(const PluginInstance &plugin, c
     return plugin.broken_contract("unit_info", fmt::format("unit \"{}\" is there twice", name));
   }
   for (uint32_t i = 0; i < parameters.size(); ++i) {
-    if (!used.contains(i)) return plugin.broken_contract("unit_info", fmt::format("parameter \"{}\" is in no unit", view(parameters[i].name)));
+    if (!used.contains(i))
+      return plugin.broken_contract("unit_info", fmt::format("parameter \"{}\" is in no unit", view(parameters[i].name)));
   }
   return infos;
 }
@@ -115,13 +119,14 @@ Result<> Model::check(th_status status, std::string_view call, uint32_t unit) co
   return plugin_->check(status, fmt::format("{} of unit {} \"{}\"", call, unit, view(units_[unit].name)));
 }
 
-Result<th_saved *> Model::forward(uint32_t unit, const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
-                                  th_tensor &output) {
+Result<th_saved *> Model::forward(uint32_t unit, const th_call &call, const th_batch &batch, const th_tensor *parameters,
+                                  const th_tensor &input, th_tensor &output) {
   th_saved *saved = nullptr;
   TRAINHOST_CHECK(check(api_->forward(self_, unit, &call, &batch, parameters, &input, &output, &saved), "forward", unit));
   if (saved != nullptr && call.training == 0) {
     release(saved);
-    return plugin_->broken_contract(fmt::format("forward of unit {} \"{}\"", unit, view(units_[unit].name)), "keeps something, though nothing is trained");
+    return plugin_->broken_contract(fmt::format("forward of unit {} \"{}\"", unit, view(units_[unit].name)),
+                                    "keeps something, though nothing is trained");
   }
   return saved;
 }
@@ -146,7 +151,7 @@ Result<> Model::loss_and_backward(const th_call &call, const th_batch &batch, co
     return check(slot(self_, &call, &batch, parameters, &input, &loss, &input_gradient, parameter_gradients, gradient_modes),
                  "loss_and_backward", last);
   }
-  TRAINHOST_TRY(th_saved *saved, forward(last, call, batch, parameters, input, loss));
+  TRAINHOST_TRY(th_saved * saved, forward(last, call, batch, parameters, input, loss));
   th_tensor one = loss;  // the gradient of the loss by itself is 1, which no data stands for
   one.data = nullptr;
   return backward(last, call, batch, parameters, input, saved, one, input_gradient, parameter_gradients, gradient_modes);
@@ -155,9 +160,11 @@ Result<> Model::loss_and_backward(const th_call &call, const th_batch &batch, co
 Result<> Model::logits(const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
                        std::span<const int32_t> rows, th_tensor &output) {
   if (logits_ == nullptr) {
-    return failure(ErrorKind::kPlugin, describe(manifest()) + ": gives no logits (extension \"" TH_EXT_MODEL_LOGITS "\"), so it cannot write text");
+    return failure(ErrorKind::kPlugin,
+                   describe(manifest()) + ": gives no logits (extension \"" TH_EXT_MODEL_LOGITS "\"), so it cannot write text");
   }
-  return plugin_->check(logits_->logits(self_, &call, &batch, parameters, &input, rows.data(), static_cast<uint32_t>(rows.size()), &output), "logits");
+  return plugin_->check(logits_->logits(self_, &call, &batch, parameters, &input, rows.data(), static_cast<uint32_t>(rows.size()), &output),
+                        "logits");
 }
 
 Result<double> Model::measure_peak() {

@@ -35,8 +35,8 @@ class Model {
                     const uint32_t *gradient_modes);
   void release(th_saved *saved);
   // The last unit's forward and backward; calls the two when the plugin has no slot of its own for it.
-  Result<> loss_and_backward(const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input, th_tensor &loss,
-                             th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes);
+  Result<> loss_and_backward(const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
+                             th_tensor &loss, th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes);
   bool has_logits() const { return logits_ != nullptr; }
   Result<> logits(const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
                   std::span<const int32_t> rows, th_tensor &output);

@@ -12,7 +12,8 @@ namespace {
 const th_tokenizer_api *api_of(const PluginInstance &plugin) { return static_cast<const th_tokenizer_api *>(plugin.table()); }
 
 Result<const th_tokenizer_train *> training_of(const PluginInstance &plugin) {
-  return find_extension(plugin, api_of(plugin), static_cast<const th_tokenizer *>(nullptr), TH_EXT_TOKENIZER_TRAIN, &th_tokenizer_train::train);
+  return find_extension(plugin, api_of(plugin), static_cast<const th_tokenizer *>(nullptr), TH_EXT_TOKENIZER_TRAIN,
+                        &th_tokenizer_train::train);
 }
 
 th_bytes bytes_of(std::string_view text) { return {reinterpret_cast<const uint8_t *>(text.data()), text.size()}; }
@@ -76,7 +77,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(std::unique_ptr<PluginInsta
   tokenizer->plugin_ = std::move(plugin);
   const PluginInstance &instance = *tokenizer->plugin_;
   tokenizer->api_ = api_of(instance);
-  TRAINHOST_CHECK(instance.check(tokenizer->api_->create(instance.host(), instance.config(), bytes_of(state), &tokenizer->self_), "create"));
+  TRAINHOST_CHECK(
+      instance.check(tokenizer->api_->create(instance.host(), instance.config(), bytes_of(state), &tokenizer->self_), "create"));
   if (tokenizer->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
 
   th_tokenizer_info info{.struct_size = sizeof(th_tokenizer_info), .vocabulary_size = 0, .end_id = -1, .reserved = 0, .fingerprint = {}};
@@ -85,7 +87,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(std::unique_ptr<PluginInsta
     return instance.broken_contract("describe", fmt::format("vocabulary_size is {}, expected 1 to {}", info.vocabulary_size, INT32_MAX));
   }
   if (info.end_id < -1 || info.end_id >= static_cast<int64_t>(info.vocabulary_size)) {
-    return instance.broken_contract("describe", fmt::format("end_id is {}, expected -1 or an id below {}", info.end_id, info.vocabulary_size));
+    return instance.broken_contract("describe",
+                                    fmt::format("end_id is {}, expected -1 or an id below {}", info.end_id, info.vocabulary_size));
   }
   tokenizer->vocabulary_size_ = info.vocabulary_size;
   if (info.end_id >= 0) tokenizer->end_id_ = static_cast<uint32_t>(info.end_id);
@@ -101,7 +104,8 @@ Result<> Tokenizer::encode(std::string_view text, std::vector<uint32_t> &ids) co
   const size_t before = ids.size();
   const th_sink sink{&ids, append_items<std::vector<uint32_t>>};
   auto result = plugin_->check(api_->encode(self_, bytes_of(text), &sink), "encode");
-  const auto wrong = std::find_if(ids.begin() + static_cast<ptrdiff_t>(before), ids.end(), [&](uint32_t id) { return id >= vocabulary_size_; });
+  const auto wrong =
+      std::find_if(ids.begin() + static_cast<ptrdiff_t>(before), ids.end(), [&](uint32_t id) { return id >= vocabulary_size_; });
   if (result && wrong != ids.end()) {
     result = plugin_->broken_contract("encode", fmt::format("gave id {}, the vocabulary has {} ids", *wrong, vocabulary_size_));
   }

@@ -26,7 +26,8 @@ const Value *find(const th_config *config, th_string name) {
   const std::string_view key(name.data, name.length);
   const auto found = config->values.find(key);
   const Value *value = found == config->values.end() ? nullptr : std::get_if<Value>(&found->second);
-  if (value == nullptr) record_failure(config->host, TH_INTERNAL, fmt::format("its manifest has no {} parameter \"{}\"", kTypeName<Value>, key));
+  if (value == nullptr)
+    record_failure(config->host, TH_INTERNAL, fmt::format("its manifest has no {} parameter \"{}\"", kTypeName<Value>, key));
   return value;
 }
 

@@ -37,7 +37,8 @@ HostServices::HostServices(std::string plugin_name, PluginEvents events)
 }
 
 HostServices::~HostServices() {
-  if (const int64_t bytes = bytes_in_use_; bytes != 0) log_warning(fmt::format("{}: ended with {} bytes not given back", plugin_name_, bytes));
+  if (const int64_t bytes = bytes_in_use_; bytes != 0)
+    log_warning(fmt::format("{}: ended with {} bytes not given back", plugin_name_, bytes));
 }
 
 void HostServices::set_messages() {

@@ -24,7 +24,8 @@ struct th_host {
   void (*log)(const th_host *, int32_t level, th_string text);
   /* A number for the run's metrics at the current step, shown as "<plugin name>/<name>". [any-thread] */
   void (*metric)(const th_host *, th_string name, double value);
-  /* Shows the user how far long work is: done of total, in any one unit; done == total ends it. At most a few calls a second. [any-thread] */
+  /* Shows the user how far long work is: done of total, in any one unit; done == total ends it. At most a few calls a second. [any-thread]
+   */
   void (*progress)(const th_host *, th_string what, uint64_t done, uint64_t total);
 
   /* Memory on the instance's device, counted against it; contents are undefined. Null when there is none: return

@@ -34,10 +34,16 @@ const std::vector<MixerSource> kSources{{"a", "en", "high", 100}, {"b", "en", "h
 const PhaseMix kMix{.phase = 2, .weights = {0.5, 0, 0.5}, .windows = {10, 10, 0}, .samples = 20};
 
 auto tokenizer(const std::string &in = "", const std::string &how = "") { return Tokenizer::create(misbehaving("tokenizer", in, how), ""); }
-auto mixer(const std::string &in = "", const std::string &how = "") { return DatasetMixer::create(misbehaving("dataset_mixer", in, how), kSources, 1); }
+auto mixer(const std::string &in = "", const std::string &how = "") {
+  return DatasetMixer::create(misbehaving("dataset_mixer", in, how), kSources, 1);
+}
 auto optimizer(const std::string &in = "", const std::string &how = "") { return Optimizer::create(misbehaving("optimizer", in, how)); }
-auto scheduler(const std::string &in = "", const std::string &how = "") { return LrScheduler::create(misbehaving("lr_scheduler", in, how), th_progress{}); }
-auto model(const std::string &in = "", const std::string &how = "") { return Model::create(misbehaving("model", in, how), th_model_options{}); }
+auto scheduler(const std::string &in = "", const std::string &how = "") {
+  return LrScheduler::create(misbehaving("lr_scheduler", in, how), th_progress{});
+}
+auto model(const std::string &in = "", const std::string &how = "") {
+  return Model::create(misbehaving("model", in, how), th_model_options{});
+}
 
 // Whatever a plugin does wrong in a call: the C++ layer makes a status of it, the host an error that names plugin, file and call.
 TEST(Failure, OfEveryFormBecomesAnError) {
@@ -66,15 +72,21 @@ TEST(TokenizerAdapter, CodesAndDecodes) {
   EXPECT_EQ((*bytes)->end_id(), 10u);
   EXPECT_EQ((*bytes)->fingerprint(), "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
   std::vector<uint32_t> ids{1};
-  ASSERT_TRUE((*bytes)->encode("\xff" "a", ids));
+  ASSERT_TRUE(
+      (*bytes)->encode("\xff"
+                       "a",
+                       ids));
   EXPECT_EQ(ids, (std::vector<uint32_t>{1, 255, 97}));
-  EXPECT_EQ(*(*bytes)->decode(ids), "\x01\xff" "a");
+  EXPECT_EQ(*(*bytes)->decode(ids),
+            "\x01\xff"
+            "a");
 }
 
 TEST(TokenizerAdapter, RefusesWhatBreaksTheContract) {
   EXPECT_EQ(complaint("tokenizer", tokenizer("describe", "exception")), "describe: told to throw");
   EXPECT_EQ(complaint("tokenizer", tokenizer("describe", "no ids"), kContract), "describe: vocabulary_size is 0, expected 1 to 2147483647");
-  EXPECT_EQ(complaint("tokenizer", tokenizer("describe", "end beyond"), kContract), "describe: end_id is 256, expected -1 or an id below 256");
+  EXPECT_EQ(complaint("tokenizer", tokenizer("describe", "end beyond"), kContract),
+            "describe: end_id is 256, expected -1 or an id below 256");
   std::vector<uint32_t> ids{1};
   EXPECT_EQ(complaint("tokenizer", (*tokenizer("encode", "id beyond"))->encode("abc", ids), kContract),
             "encode: gave id 300, the vocabulary has 256 ids");
@@ -94,7 +106,9 @@ TEST(TokenizerAdapter, TrainsOnTheHostsDocuments) {
   };
   EXPECT_EQ(*Tokenizer::train(*plugin, source, 8), "[one][][three]");
   EXPECT_EQ(complaint("tokenizer", Tokenizer::train(*misbehaving("tokenizer", "train", "exception"), source, 8)), "train: told to throw");
-  const Tokenizer::NextDocument torn = []() -> Result<std::optional<std::string_view>> { return failure(ErrorKind::kData, "corpus.txt: is torn"); };
+  const Tokenizer::NextDocument torn = []() -> Result<std::optional<std::string_view>> {
+    return failure(ErrorKind::kData, "corpus.txt: is torn");
+  };
   const auto failed = Tokenizer::train(*plugin, torn, 8);
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().message, "corpus.txt: is torn") << "the host's failure outweighs what the plugin makes of it";
@@ -108,9 +122,12 @@ TEST(MixerAdapter, RefusesWhatBreaksTheContract) {
   EXPECT_EQ(complaint("dataset_mixer", plan("")), "none");
   EXPECT_EQ(ordinal, (std::vector<uint64_t>{8, 9, 10, 11}));
   EXPECT_EQ(complaint("dataset_mixer", plan("exception")), "plan: told to throw");
-  EXPECT_EQ(complaint("dataset_mixer", plan("no such source"), kContract), "plan: sample 11 of phase 2 comes from source 3, there are 3 sources");
-  EXPECT_EQ(complaint("dataset_mixer", plan("no share"), kContract), "plan: sample 11 of phase 2 comes from source 1, whose share in the phase is 0");
-  EXPECT_EQ(complaint("dataset_mixer", plan("no windows"), kContract), "plan: sample 11 of phase 2 comes from source 2, which has no samples");
+  EXPECT_EQ(complaint("dataset_mixer", plan("no such source"), kContract),
+            "plan: sample 11 of phase 2 comes from source 3, there are 3 sources");
+  EXPECT_EQ(complaint("dataset_mixer", plan("no share"), kContract),
+            "plan: sample 11 of phase 2 comes from source 1, whose share in the phase is 0");
+  EXPECT_EQ(complaint("dataset_mixer", plan("no windows"), kContract),
+            "plan: sample 11 of phase 2 comes from source 2, which has no samples");
   EXPECT_EQ(*(*mixer())->counts(kMix, 7), (std::vector<uint64_t>{7, 0, 0}));
   EXPECT_EQ(complaint("dataset_mixer", (*mixer("counts", "one short"))->counts(kMix, 7), kContract),
             "counts: the sources' counts add up to 6, expected 7 samples of phase 2");
@@ -133,9 +150,11 @@ TEST(OptimizerAdapter, RefusesWhatBreaksTheContract) {
   parameter.name = {"head", 4};
   const auto describe = [&](const std::string &how) { return (*optimizer("describe_states", how))->describe_states(parameter); };
   EXPECT_EQ(complaint("optimizer", describe("exception")), "describe_states: told to throw");
-  EXPECT_EQ(complaint("optimizer", describe("same name"), kContract), "describe_states: parameter \"head\": state \"average\" is there twice");
+  EXPECT_EQ(complaint("optimizer", describe("same name"), kContract),
+            "describe_states: parameter \"head\": state \"average\" is there twice");
   EXPECT_EQ(complaint("optimizer", describe("no name"), kContract), "describe_states: parameter \"head\": a state has no name");
-  EXPECT_EQ(complaint("optimizer", describe("too many"), kContract), "describe_states: parameter \"head\": 102 states, at most 64 are possible");
+  EXPECT_EQ(complaint("optimizer", describe("too many"), kContract),
+            "describe_states: parameter \"head\": 102 states, at most 64 are possible");
   EXPECT_EQ(complaint("optimizer", (*optimizer("update", "exception"))->update({}, {})), "update: told to throw");
   EXPECT_EQ(complaint("optimizer", (*optimizer())->update({}, {})), "none");
 }
@@ -151,8 +170,10 @@ TEST(SchedulerAdapter, RefusesWhatBreaksTheContract) {
   EXPECT_EQ(right->learning_rate, 0.25);
   EXPECT_EQ(right->weight_decay_multiplier, 1);
   EXPECT_TRUE(std::isnan(right->momentum));
-  EXPECT_EQ(complaint("lr_scheduler", values("negative"), kContract), "values: learning_rate is -0.5 at step 5, expected a finite number of at least 0");
-  EXPECT_EQ(complaint("lr_scheduler", values("not a number"), kContract), "values: learning_rate is nan at step 5, expected a finite number of at least 0");
+  EXPECT_EQ(complaint("lr_scheduler", values("negative"), kContract),
+            "values: learning_rate is -0.5 at step 5, expected a finite number of at least 0");
+  EXPECT_EQ(complaint("lr_scheduler", values("not a number"), kContract),
+            "values: learning_rate is nan at step 5, expected a finite number of at least 0");
   EXPECT_EQ(complaint("lr_scheduler", values("endless decay"), kContract),
             "values: weight_decay_multiplier is inf at step 5, expected a finite number of at least 0");
   EXPECT_EQ(complaint("lr_scheduler", values("endless momentum"), kContract),
@@ -180,10 +201,15 @@ TEST(ModelAdapter, NamesTheUnitOfAFailedCall) {
   const auto forward = [&](const std::string &how) { return (*model("forward", how))->forward(1, call, batch, nullptr, tensor, tensor); };
   EXPECT_EQ(complaint("model", forward("exception")), "forward of unit 1 \"last\": told to throw");
   EXPECT_EQ(complaint("model", forward("keeps"), kContract), "forward of unit 1 \"last\": keeps something, though nothing is trained");
-  EXPECT_EQ(complaint("model", (*model("backward", "exception"))->backward(0, call, batch, nullptr, tensor, nullptr, tensor, tensor, nullptr, nullptr)),
-            "backward of unit 0 \"first\": told to throw");
-  EXPECT_EQ(complaint("model", (*model("loss_and_backward", "exception"))->loss_and_backward(call, batch, nullptr, tensor, tensor, tensor, nullptr, nullptr)),
-            "loss_and_backward of unit 1 \"last\": told to throw");
+  EXPECT_EQ(
+      complaint("model",
+                (*model("backward", "exception"))->backward(0, call, batch, nullptr, tensor, nullptr, tensor, tensor, nullptr, nullptr)),
+      "backward of unit 0 \"first\": told to throw");
+  EXPECT_EQ(
+      complaint(
+          "model",
+          (*model("loss_and_backward", "exception"))->loss_and_backward(call, batch, nullptr, tensor, tensor, tensor, nullptr, nullptr)),
+      "loss_and_backward of unit 1 \"last\": told to throw");
   EXPECT_EQ(complaint("model", (*model("logits", "exception"))->logits(call, batch, nullptr, tensor, {}, tensor)), "logits: told to throw");
   EXPECT_EQ(complaint("model", (*model("measure", "exception"))->measure_peak()), "measure: told to throw");
   EXPECT_EQ(complaint("model", (*model("measure", "negative"))->measure_peak(), kContract), "measure: gave -1 operations per second");

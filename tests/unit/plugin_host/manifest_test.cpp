@@ -80,7 +80,8 @@ TEST(Manifest, IsRefusedWithTheLineOfItsFirstMistake) {
   EXPECT_EQ(with("\"org.example.w\"", "\"w\""), "line 1: \"w\" is no id: a reversed domain such as \"org.example.w\"");
   EXPECT_EQ(with("\"1.0.0\"", "\"\""), "line 4: \"version\" must not be empty");
   EXPECT_EQ(with("minimum_abi = \"1.0\"", "minimum_abi = \"1\""), "line 6: \"minimum_abi\" must be a version such as \"1.0\", found \"1\"");
-  EXPECT_EQ(with("abi = \"1.0\"\nmodel", "abi = \"1.x\"\nmodel"), "line 8: \"abi\" of [sdk] must be a version such as \"1.0\", found \"1.x\"");
+  EXPECT_EQ(with("abi = \"1.0\"\nmodel", "abi = \"1.x\"\nmodel"),
+            "line 8: \"abi\" of [sdk] must be a version such as \"1.0\", found \"1.x\"");
   EXPECT_TRUE(with("\"w\"", "w").starts_with("line 2: ")) << with("\"w\"", "w");
 }
 
@@ -132,8 +133,9 @@ class Canary : public testing::Test {
 };
 
 TEST_F(Canary, SingsWhenLoaded) {
-  EXPECT_EQ(refusal(fixture_plugin("canary")), "model plugin \"canary\" 1.0.0 (" + fixture_plugin("canary") +
-                                                   "): get_kind gives no table for \"th.kind.model/1\", though that is the kind in its manifest");
+  EXPECT_EQ(refusal(fixture_plugin("canary")),
+            "model plugin \"canary\" 1.0.0 (" + fixture_plugin("canary") +
+                "): get_kind gives no table for \"th.kind.model/1\", though that is the kind in its manifest");
   EXPECT_TRUE(has_sung());
 }
 
@@ -142,19 +144,28 @@ TEST_F(Canary, NeverSingsWhenItsManifestIsRefused) {
   EXPECT_EQ(refusal(altered("minimum_abi = \"1.0\"", "minimum_abi = \"2.0\"")),
             path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 2, this trainhost has 1.0; get a build of the plugin for ABI 1");
   EXPECT_EQ(refusal(altered("minimum_abi = \"1.0\"", "minimum_abi = \"1.9\"")),
-            path + ": plugin \"canary\" 1.0.0 needs plugin ABI 1.9, this trainhost has 1.0; get a newer trainhost or an older version of the plugin");
+            path +
+                ": plugin \"canary\" 1.0.0 needs plugin ABI 1.9, this trainhost has 1.0; get a newer trainhost or an older version of the "
+                "plugin");
   EXPECT_EQ(refusal(altered("[sdk]\nabi = \"1.0\"", "[sdk]\nabi = \"3.0\"")),
             path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 3, this trainhost has 1.0; get a build of the plugin for ABI 1");
-  EXPECT_EQ(refusal(altered("model_draft = 1", "model_draft = 9")),
-            path + ": plugin \"canary\" 1.0.0 is built with draft 9 of the model interface, this trainhost has draft 1; build the plugin again "
-                   "with this trainhost's SDK");
-  EXPECT_EQ(refusal(altered("libtorch = \"2.11.0\"", "libtorch = \"2.10.0\"")),
-            path + ": plugin \"canary\" 1.0.0 is pinned to LibTorch 2.10.0, this trainhost has 2.11.0; get a build of the plugin for that version");
+  EXPECT_EQ(
+      refusal(altered("model_draft = 1", "model_draft = 9")),
+      path +
+          ": plugin \"canary\" 1.0.0 is built with draft 9 of the model interface, this trainhost has draft 1; build the plugin again "
+          "with this trainhost's SDK");
+  EXPECT_EQ(
+      refusal(altered("libtorch = \"2.11.0\"", "libtorch = \"2.10.0\"")),
+      path +
+          ": plugin \"canary\" 1.0.0 is pinned to LibTorch 2.10.0, this trainhost has 2.11.0; get a build of the plugin for that version");
   EXPECT_EQ(refusal(altered("kind = \"model\"", "kind = \"muddy\"")),
-            path + ": its manifest is malformed: line 3: unknown kind \"muddy\"; known are tokenizer, dataset_mixer, optimizer, lr_scheduler, model");
+            path +
+                ": its manifest is malformed: line 3: unknown kind \"muddy\"; known are tokenizer, dataset_mixer, optimizer, lr_scheduler, "
+                "model");
   EXPECT_EQ(refusal(altered("version = \"1.0.0\"", "version = \"1.0.0 ")),
-            path + ": its manifest is malformed: line 4: Error while parsing string: unescaped control characters other than TAB "
-                   "(U+0009) are explicitly prohibited");
+            path +
+                ": its manifest is malformed: line 4: Error while parsing string: unescaped control characters other than TAB "
+                "(U+0009) are explicitly prohibited");
   EXPECT_EQ(refusal(altered(".trainhost.manifest", ".trainhost.manifesT")),
             path + ": is no trainhost plugin: it has no section .trainhost.manifest; build it with trainhost_add_plugin()");
   EXPECT_FALSE(has_sung());
@@ -164,7 +175,8 @@ TEST_F(Canary, NeverSingsWhenItsFileIsCutShort) {
   const std::string whole = *posix_file_system().read(fixture_plugin("canary")), path = folder_ / "cut.so";
   for (const size_t bytes : {whole.size() - 1, whole.size() / 2, size_t{4096}, size_t{1000}, size_t{64}}) {
     ASSERT_TRUE(write_atomically(posix_file_system(), path, whole.substr(0, bytes)));
-    EXPECT_EQ(refusal(path), path + ": is cut short: it has " + std::to_string(bytes) + " bytes, fewer than its ELF header speaks of; copy it again");
+    EXPECT_EQ(refusal(path),
+              path + ": is cut short: it has " + std::to_string(bytes) + " bytes, fewer than its ELF header speaks of; copy it again");
   }
   for (const size_t bytes : {size_t{63}, size_t{20}}) {
     ASSERT_TRUE(write_atomically(posix_file_system(), path, whole.substr(0, bytes)));
@@ -184,7 +196,8 @@ TEST(File, ThatIsNoPluginIsRefused) {
   EXPECT_EQ(message(folder / "absent.so"), folder / "absent.so" + std::string(": cannot be opened: No such file or directory"));
   EXPECT_EQ(message(folder.path()), folder.path() + ": is not a file");
   EXPECT_EQ(message(fixture_plugin("no_plugin")),
-            fixture_plugin("no_plugin") + ": is no trainhost plugin: it has no section .trainhost.manifest; build it with trainhost_add_plugin()");
+            fixture_plugin("no_plugin") +
+                ": is no trainhost plugin: it has no section .trainhost.manifest; build it with trainhost_add_plugin()");
   EXPECT_EQ(read_manifest(text).error().kind, ErrorKind::kPlugin);
 }
 

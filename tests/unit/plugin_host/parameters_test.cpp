@@ -44,7 +44,8 @@ TEST(Parameters, AreRefusedWithWhatWasFoundAndExpected) {
             "unknown parameter `zzz` of lr_scheduler plugin \"mirror\"; it has count, rate, fraction, enabled, shape, length, label");
   EXPECT_EQ(mistake("count", 1.5), "parameter `count` of lr_scheduler plugin \"mirror\" must be an integer, found 1.5");
   EXPECT_EQ(mistake("count", int64_t{0}), "parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 0");
-  EXPECT_EQ(mistake("count", int64_t{11}), "parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 11");
+  EXPECT_EQ(mistake("count", int64_t{11}),
+            "parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 11");
   EXPECT_EQ(mistake("count", int64_t{10}), "none");
   EXPECT_EQ(mistake("rate", "fast"), "parameter `rate` of lr_scheduler plugin \"mirror\" must be a number, found \"fast\"");
   EXPECT_EQ(mistake("rate", 0.0), "parameter `rate` of lr_scheduler plugin \"mirror\" must be above 0, found 0");
@@ -58,8 +59,9 @@ TEST(Parameters, AreRefusedWithWhatWasFoundAndExpected) {
   EXPECT_EQ(mistake("shape", "cosin"),
             "parameter `shape` of lr_scheduler plugin \"mirror\" must be one of \"linear\", \"cosine\", \"sqrt\", found \"cosin\"; "
             "did you mean \"cosine\"?");
-  EXPECT_EQ(mistake("length", int64_t{5}),
-            "parameter `length` of lr_scheduler plugin \"mirror\" must be an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found 5");
+  EXPECT_EQ(
+      mistake("length", int64_t{5}),
+      "parameter `length` of lr_scheduler plugin \"mirror\" must be an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found 5");
   EXPECT_EQ(mistake("length", "5 stebs"),
             "parameter `length` of lr_scheduler plugin \"mirror\" is no amount: expected an amount such as \"500 steps\", \"2M tokens\" or "
             "\"10%\", found \"5 stebs\"; did you mean \"steps\"?");
@@ -74,7 +76,8 @@ TEST(Parameters, ThatAreRequiredMustBeGiven) {
 }
 
 TEST(Parameters, ShowAllMistakesAtOnce) {
-  Parameters parameters{{"count", {int64_t{0}, true, {"f", 2, 1}}}, {"shape", {"round", true, {"f", 3, 1}}}, {"nought", {int64_t{1}, true, {"f", 4, 1}}}};
+  Parameters parameters{
+      {"count", {int64_t{0}, true, {"f", 2, 1}}}, {"shape", {"round", true, {"f", 3, 1}}}, {"nought", {int64_t{1}, true, {"f", 4, 1}}}};
   EXPECT_EQ(check_parameters(mirror(), parameters, {}).size(), 4u);  // label is missing too
 }
 

@@ -30,30 +30,39 @@ class PluginsVerb : public testing::Test {
 };
 
 TEST_F(PluginsVerb, ListsPluginsAndRefusedFiles) {
-  EXPECT_EQ(printed("", false), "KIND          NAME    VERSION  ID                         FILE\n"
-                                "lr_scheduler  mirror  1.2.3    org.trainhost.test.mirror  " + folder_ / "mirror.so" + "\n"
-                                "model         canary  1.0.0    org.trainhost.test.canary  " + folder_ / "canary.so" + "\n"
-                                "\n"
-                                "Refused:\n"
-                                "  " + folder_ / "notes.so" + ": is not an ELF shared library\n");
+  EXPECT_EQ(printed("", false),
+            "KIND          NAME    VERSION  ID                         FILE\n"
+            "lr_scheduler  mirror  1.2.3    org.trainhost.test.mirror  " +
+                folder_ / "mirror.so" +
+                "\n"
+                "model         canary  1.0.0    org.trainhost.test.canary  " +
+                folder_ / "canary.so" +
+                "\n"
+                "\n"
+                "Refused:\n"
+                "  " +
+                folder_ / "notes.so" + ": is not an ELF shared library\n");
 }
 
 TEST_F(PluginsVerb, ShowsTheParametersOfOne) {
-  EXPECT_EQ(printed("mirror", false), "mirror 1.2.3: Shows tests what a plugin is given.\n"
-                                      "  kind  lr_scheduler\n"
-                                      "  id    org.trainhost.test.mirror\n"
-                                      "  file  " + folder_ / "mirror.so" + "\n"
-                                      "  ABI   needs 1.0, built with 1.0\n"
-                                      "\n"
-                                      "PARAMETER  TYPE     DEFAULT   RANGE               UNIT    MEANING\n"
-                                      "count      integer  3         1 to 10             things  How many.\n"
-                                      "rate       number   1         above 0                     How fast.\n"
-                                      "fraction   number   0.5       above 0, at most 1          How much of it: of a meaning so long that one line of a\n"
-                                      "                                                          terminal could not hold it beside what stands before it.\n"
-                                      "enabled    boolean  true\n"
-                                      "shape      string   \"linear\"                              one of linear, cosine, sqrt\n"
-                                      "length     amount   \"10%\"     at least 0\n"
-                                      "label      string   required                              What it is called.\n");
+  EXPECT_EQ(printed("mirror", false),
+            "mirror 1.2.3: Shows tests what a plugin is given.\n"
+            "  kind  lr_scheduler\n"
+            "  id    org.trainhost.test.mirror\n"
+            "  file  " +
+                folder_ / "mirror.so" +
+                "\n"
+                "  ABI   needs 1.0, built with 1.0\n"
+                "\n"
+                "PARAMETER  TYPE     DEFAULT   RANGE               UNIT    MEANING\n"
+                "count      integer  3         1 to 10             things  How many.\n"
+                "rate       number   1         above 0                     How fast.\n"
+                "fraction   number   0.5       above 0, at most 1          How much of it: of a meaning so long that one line of a\n"
+                "                                                          terminal could not hold it beside what stands before it.\n"
+                "enabled    boolean  true\n"
+                "shape      string   \"linear\"                              one of linear, cosine, sqrt\n"
+                "length     amount   \"10%\"     at least 0\n"
+                "label      string   required                              What it is called.\n");
   EXPECT_EQ(printed("org.trainhost.test.mirror", false), printed("mirror", false));
   EXPECT_EQ(printed(folder_ / "mirror.so", false), printed("mirror", false));
   EXPECT_TRUE(printed("canary", false).ends_with("  LibTorch  2.11.0\n\nIt takes no parameters.\n")) << printed("canary", false);

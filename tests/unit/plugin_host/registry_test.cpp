@@ -149,17 +149,20 @@ TEST(ResolvePlugins, FindsAllMistakesInTheOrderOfTheFile) {
   ASSERT_FALSE(plugins);
   std::vector<std::string> messages;
   for (const auto &error : plugins.error()) messages.push_back(to_string(error));
-  EXPECT_EQ(messages,
-            (std::vector<std::string>{
-                "r.toml:10:1: no tokenizer plugin is called \"misbehaving_tokeniser\"; did you mean \"misbehaving_tokenizer\"? (looked in " + folder + ")",
-                "r.toml:31:1: unknown parameter `beta` of optimizer plugin \"misbehaving_optimizer\"; it has in, how",
-                "r.toml:40:1: parameter `label` (string: What it is called.) of lr_scheduler plugin \"mirror\" is required and not given",
-                "r.toml:41:1: parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 99",
-                "r.toml:50:1: \"mirror\" (" + folder + "/mirror.so) is an lr_scheduler plugin, a dataset_mixer is needed here",
-                "r.toml:61:1: unknown parameter `howl` of optimizer plugin \"misbehaving_optimizer\"; did you mean `how`?",
-                "r.toml:62:1: parameter `shape` of lr_scheduler plugin \"mirror\" must be one of \"linear\", \"cosine\", \"sqrt\", found \"round\"",
-                "r.toml:71:1: parameter `rate` of lr_scheduler plugin \"mirror\" must be above 0, found 0",
-            }));
+  EXPECT_EQ(
+      messages,
+      (std::vector<std::string>{
+          "r.toml:10:1: no tokenizer plugin is called \"misbehaving_tokeniser\"; did you mean \"misbehaving_tokenizer\"? (looked in " +
+              folder + ")",
+          "r.toml:31:1: unknown parameter `beta` of optimizer plugin \"misbehaving_optimizer\"; it has in, how",
+          "r.toml:40:1: parameter `label` (string: What it is called.) of lr_scheduler plugin \"mirror\" is required and not given",
+          "r.toml:41:1: parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 99",
+          "r.toml:50:1: \"mirror\" (" + folder + "/mirror.so) is an lr_scheduler plugin, a dataset_mixer is needed here",
+          "r.toml:61:1: unknown parameter `howl` of optimizer plugin \"misbehaving_optimizer\"; did you mean `how`?",
+          "r.toml:62:1: parameter `shape` of lr_scheduler plugin \"mirror\" must be one of \"linear\", \"cosine\", \"sqrt\", found "
+          "\"round\"",
+          "r.toml:71:1: parameter `rate` of lr_scheduler plugin \"mirror\" must be above 0, found 0",
+      }));
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ const std::vector<float> kLogits = {std::log(0.3f), std::log(0.5f), std::log(0.2
 std::vector<double> shares(double temperature, double top_p) {
   std::vector<double> counts(kLogits.size());
   constexpr int kDraws = 100000;
-  for (int i = 0; i < kDraws; ++i) counts[choose_id(kLogits, temperature, top_p, random_uniform(1, 2, static_cast<uint64_t>(i)))] += 1.0 / kDraws;
+  for (int i = 0; i < kDraws; ++i)
+    counts[choose_id(kLogits, temperature, top_p, random_uniform(1, 2, static_cast<uint64_t>(i)))] += 1.0 / kDraws;
   return counts;
 }
 

@@ -84,9 +84,12 @@ TEST_F(TrainStepTest, FreshModelWithEqualLogitsHasTheLossOfAUniformGuess) {
 
 TEST_F(TrainStepTest, LossAndNormDoNotDependOnTheMicroBatches) {
   const auto one = run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}});
-  const auto half = [](const auto &values, size_t which) { return std::vector(values.begin() + 4 * static_cast<long>(which), values.begin() + 4 * static_cast<long>(which) + 4); };
-  const auto two = run({.step = 0, .micro_batches = {batch_of(half(kTokens, 0), half(kTargets, 0), half(kWeights, 0)),
-                                                      batch_of(half(kTokens, 1), half(kTargets, 1), half(kWeights, 1))}});
+  const auto half = [](const auto &values, size_t which) {
+    return std::vector(values.begin() + 4 * static_cast<long>(which), values.begin() + 4 * static_cast<long>(which) + 4);
+  };
+  const auto two = run({.step = 0,
+                        .micro_batches = {batch_of(half(kTokens, 0), half(kTargets, 0), half(kWeights, 0)),
+                                          batch_of(half(kTokens, 1), half(kTargets, 1), half(kWeights, 1))}});
   EXPECT_NEAR(two.loss / one.loss, 1, 1e-6);
   EXPECT_NEAR(two.gradient_norm / one.gradient_norm, 1, 1e-6);
 }

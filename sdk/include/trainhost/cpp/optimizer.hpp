@@ -11,59 +11,59 @@
 namespace trainhost::sdk {
 inline namespace __attribute__((visibility("hidden"))) v1_0 {
 
-// Collects the states of one parameter; names must be string literals.
-class StateList {
- public:
-  StateList(th_state_info *out, uint32_t capacity) : out_(out), capacity_(capacity) {}
-  // float32, of the parameter's own shape.
-  void like_parameter(std::string_view name, double initial = 0) { add(name, -1, initial); }
-  // float32, one number.
-  void scalar(std::string_view name, double initial = 0) { add(name, 0, initial); }
-  uint32_t count() const { return count_; }
+  // Collects the states of one parameter; names must be string literals.
+  class StateList {
+   public:
+    StateList(th_state_info *out, uint32_t capacity) : out_(out), capacity_(capacity) {}
+    // float32, of the parameter's own shape.
+    void like_parameter(std::string_view name, double initial = 0) { add(name, -1, initial); }
+    // float32, one number.
+    void scalar(std::string_view name, double initial = 0) { add(name, 0, initial); }
+    uint32_t count() const { return count_; }
 
- private:
-  void add(std::string_view name, int32_t rank, double initial) {
-    if (count_ < capacity_) {
-      out_[count_] = th_state_info{.struct_size = sizeof(th_state_info),
-                                   .rank = rank,
-                                   .name = to_string(name),
-                                   .shape = {},
-                                   .dtype_code = TH_DTYPE_FLOAT,
-                                   .dtype_bits = 32,
-                                   .reserved = 0,
-                                   .reserved2 = 0,
-                                   .initial = initial};
+   private:
+    void add(std::string_view name, int32_t rank, double initial) {
+      if (count_ < capacity_) {
+        out_[count_] = th_state_info{.struct_size = sizeof(th_state_info),
+                                     .rank = rank,
+                                     .name = to_string(name),
+                                     .shape = {},
+                                     .dtype_code = TH_DTYPE_FLOAT,
+                                     .dtype_bits = 32,
+                                     .reserved = 0,
+                                     .reserved2 = 0,
+                                     .initial = initial};
+      }
+      ++count_;
     }
-    ++count_;
-  }
-  th_state_info *out_;
-  uint32_t capacity_, count_ = 0;
-};
+    th_state_info *out_;
+    uint32_t capacity_, count_ = 0;
+  };
 
-template <class Optimizer>
-constexpr th_optimizer_api optimizer_table = {
-    .struct_size = sizeof(th_optimizer_api),
-    .reserved = 0,
-    .create = [](const th_host *host, const th_config *config, th_optimizer **out) -> th_status {
-      return Instance<Optimizer>::create(host, out, Host(host), Config(host, config));
-    },
-    .destroy = [](th_optimizer *self) { Instance<Optimizer>::destroy(self); },
-    .granularity = [](const th_optimizer *) -> int32_t { return Optimizer::granularity; },
-    .describe_states = [](const th_optimizer *self, const th_parameter_info *parameter, th_state_info *out, uint32_t capacity,
-                          uint32_t *count) -> th_status {
-      auto *instance = Instance<Optimizer>::of(self);
-      return guard(instance->host, [&] {
-        StateList states(out, capacity);
-        instance->object.describe_states(*parameter, states);
-        *count = states.count();
-      });
-    },
-    .update = [](th_optimizer *self, const th_update_call *call, const th_update *updates, uint32_t count) -> th_status {
-      auto *instance = Instance<Optimizer>::of(self);
-      return guard(instance->host, [&] { instance->object.update(*call, std::span(updates, count)); });
-    },
-    .get_extension = nullptr,
-};
+  template <class Optimizer>
+  constexpr th_optimizer_api optimizer_table = {
+      .struct_size = sizeof(th_optimizer_api),
+      .reserved = 0,
+      .create = [](const th_host *host, const th_config *config, th_optimizer **out) -> th_status {
+        return Instance<Optimizer>::create(host, out, Host(host), Config(host, config));
+      },
+      .destroy = [](th_optimizer *self) { Instance<Optimizer>::destroy(self); },
+      .granularity = [](const th_optimizer *) -> int32_t { return Optimizer::granularity; },
+      .describe_states = [](const th_optimizer *self, const th_parameter_info *parameter, th_state_info *out, uint32_t capacity,
+                            uint32_t *count) -> th_status {
+        auto *instance = Instance<Optimizer>::of(self);
+        return guard(instance->host, [&] {
+          StateList states(out, capacity);
+          instance->object.describe_states(*parameter, states);
+          *count = states.count();
+        });
+      },
+      .update = [](th_optimizer *self, const th_update_call *call, const th_update *updates, uint32_t count) -> th_status {
+        auto *instance = Instance<Optimizer>::of(self);
+        return guard(instance->host, [&] { instance->object.update(*call, std::span(updates, count)); });
+      },
+      .get_extension = nullptr,
+  };
 
 }  // namespace v1_0
 }  // namespace trainhost::sdk

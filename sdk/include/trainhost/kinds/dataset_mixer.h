@@ -29,8 +29,7 @@ typedef struct th_dataset_mixer_api {
   void (*destroy)(th_dataset_mixer *); /* [init] */
   /* For samples [first, first + count) of the phase: the source, and the ordinal of the sample among that source's samples in this
    * phase (from 0, without gaps). A pure function: however a range is cut into calls, the answers are the same. [data-worker] */
-  th_status (*plan)(const th_dataset_mixer *, const th_phase_mix *, uint64_t first, uint32_t count, uint32_t *source,
-                    uint64_t *ordinal);
+  th_status (*plan)(const th_dataset_mixer *, const th_phase_mix *, uint64_t first, uint32_t count, uint32_t *source, uint64_t *ordinal);
   /* How many of the phase's first `samples` samples come from each source; agrees with plan. Its time does not grow with samples.
    * [data-worker] */
   th_status (*counts)(const th_dataset_mixer *, const th_phase_mix *, uint64_t samples, uint64_t *per_source);

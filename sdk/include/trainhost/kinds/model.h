@@ -89,14 +89,14 @@ typedef struct th_model_api {
    * output: [tokens, C] to be filled; for the last unit [1] float32: the sum of loss_weights * token loss * loss_scale.
    * *saved: set when training and the unit wants something kept; the host gives it back to exactly one backward or release.
    * Same arguments, same bits: a unit is recomputed by calling it again. [step] */
-  th_status (*forward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters,
-                       const th_tensor *input, th_tensor *output, th_saved **saved);
+  th_status (*forward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
+                       th_tensor *output, th_saved **saved);
   /* input: as in forward. output_gradient: [tokens, C], data null for the last unit (it is 1). input_gradient: [tokens, C] to be
    * filled, data null for unit 0; it may be the same memory as output_gradient. parameter_gradients: float32, the unit's,
    * contiguous; gradient_modes: one each. saved is consumed, also on failure. [step] */
-  th_status (*backward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters,
-                        const th_tensor *input, th_saved *saved, const th_tensor *output_gradient, th_tensor *input_gradient,
-                        th_tensor *parameter_gradients, const uint32_t *gradient_modes);
+  th_status (*backward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
+                        th_saved *saved, const th_tensor *output_gradient, th_tensor *input_gradient, th_tensor *parameter_gradients,
+                        const uint32_t *gradient_modes);
   void (*release)(th_model *, th_saved *saved); /* [step] */
   /* The last unit's forward and backward in one; slot may be null: then the host calls the two. It lets a chunked head turn each
    * piece of the logits into gradients at once, so that [tokens, V] never exists. [step] */

@@ -14,13 +14,13 @@ typedef struct th_optimizer th_optimizer;
 /* A state tensor that the host keeps for a parameter: allocated, saved, cut and handed back by the host. */
 typedef struct th_state_info {
   uint32_t struct_size;
-  int32_t rank;       /* -1: the parameter's own shape, cut as it is cut; 0: one scalar; else `shape` */
-  th_string name;     /* "exp_avg": its name in checkpoints */
+  int32_t rank;   /* -1: the parameter's own shape, cut as it is cut; 0: one scalar; else `shape` */
+  th_string name; /* "exp_avg": its name in checkpoints */
   int64_t shape[4];
   uint8_t dtype_code, dtype_bits; /* float 32 */
   uint16_t reserved;
   uint32_t reserved2;
-  double initial;     /* every element */
+  double initial; /* every element */
 } th_state_info;
 
 /* One parameter, or the piece of it that this process holds. All tensors are contiguous. */
@@ -51,8 +51,7 @@ typedef struct th_optimizer_api {
   int32_t (*granularity)(const th_optimizer *); /* [any-thread] */
   /* Writes up to `capacity` states of a parameter; *count is how many there are. Names and shapes depend on the parameter and the
    * configuration only. [init] */
-  th_status (*describe_states)(const th_optimizer *, const th_parameter_info *, th_state_info *out, uint32_t capacity,
-                               uint32_t *count);
+  th_status (*describe_states)(const th_optimizer *, const th_parameter_info *, th_state_info *out, uint32_t capacity, uint32_t *count);
   /* All or nothing: on failure no element has changed. On CUDA enqueued on the stream. No allocation, no synchronisation. [step] */
   th_status (*update)(th_optimizer *, const th_update_call *, const th_update *updates, uint32_t count);
   const void *(*get_extension)(const th_optimizer *, th_string id); /* slot may be null; [init] */

@@ -11,7 +11,7 @@ typedef struct th_tokenizer_info {
   uint32_t struct_size, vocabulary_size; /* ids are 0 .. vocabulary_size - 1 */
   int32_t end_id;                        /* put by the host after each document; -1: none */
   uint32_t reserved;
-  uint8_t fingerprint[32];               /* equal fingerprints: equal ids for every text */
+  uint8_t fingerprint[32]; /* equal fingerprints: equal ids for every text */
 } th_tokenizer_info;
 
 typedef struct th_tokenizer_api {
