@@ -37,7 +37,7 @@ Result<EvaluationReport::Row> held_out_loss(ModelRunner &runner, const HeldOutSo
 
 bool HeldOutEvaluation::due(uint64_t step) const {
   const auto &phases = parts_.axis.phases();
-  return step == 0 || step == parts_.axis.total_steps() || parts_.axis.due_at(parts_.recipe.evaluation.every, step) ||
+  return step == parts_.axis.total_steps() || parts_.axis.due_at(parts_.recipe.evaluation.every, step) ||
          std::any_of(phases.begin(), phases.end(), [&](const PhaseSpan &phase) { return phase.end_step == step; });
 }
 

@@ -32,7 +32,7 @@ struct HeldOutSource {
 Result<EvaluationReport::Row> held_out_loss(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
                                             const std::atomic<bool> &stop);
 
-// Measures when due, before the first step too, and reports. Each evaluation is made once, however often the run is resumed.
+// Measures when due (by amount, at the end of each phase) and reports. Each evaluation is made once, however often the run is resumed.
 class HeldOutEvaluation : public TrainObserver {
  public:
   struct Parts {
