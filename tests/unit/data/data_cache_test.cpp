@@ -92,9 +92,9 @@ TEST(DataCache, IsWhereTheEnvironmentSays) {
   ::unsetenv("TRAINHOST_CACHE");
 }
 
-// Sets the file's time of change to an hour ago, plus that many nanoseconds.
+// Sets the file's time of change to one long past, plus that many nanoseconds.
 void age(const std::string &path, long nanoseconds) {
-  const timespec time{::time(nullptr) - 3600, nanoseconds};
+  const timespec time{1'700'000'000, nanoseconds};
   const timespec times[] = {time, time};
   ::utimensat(AT_FDCWD, path.c_str(), times, 0);
 }
