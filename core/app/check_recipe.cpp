@@ -14,12 +14,13 @@ Error joined(const std::vector<RecipeError> &errors) {
 }  // namespace
 
 Result<CheckedRecipe> check_recipe(const std::string &file, const std::vector<std::string> &settings) {
-  auto recipe = read_recipe(file, settings);
-  if (!recipe) return tl::unexpected(joined(recipe.error()));
+  RecipeReading reading = read_recipe_with_mistakes(file, settings);
+  if (!reading.recipe) return tl::unexpected(joined(reading.mistakes));
   const PluginRegistry registry(PluginRegistry::default_folders());
-  auto plugins = resolve_plugins(registry, *recipe);
-  if (!plugins) return tl::unexpected(joined(plugins.error()));
-  return CheckedRecipe{*std::move(recipe), *std::move(plugins)};
+  auto plugins = resolve_plugins(registry, *reading.recipe);
+  if (!plugins) reading.mistakes.insert(reading.mistakes.end(), plugins.error().begin(), plugins.error().end());
+  if (!reading.mistakes.empty()) return tl::unexpected(joined(reading.mistakes));
+  return CheckedRecipe{*std::move(reading.recipe), *std::move(plugins)};
 }
 
 }  // namespace trainhost

@@ -107,10 +107,10 @@ Recipe read_sections(const Value &root, Reading &reading, Recipe recipe) {
 
 }  // namespace
 
-tl::expected<Recipe, std::vector<RecipeError>> read_recipe(const std::string &path, const std::vector<std::string> &settings) {
+RecipeReading read_recipe_with_mistakes(const std::string &path, const std::vector<std::string> &settings) {
   Reading reading;
   RecipeDocument document = read_document(path, reading.mistakes);
-  if (!reading.mistakes.empty()) return tl::unexpected(std::move(reading.mistakes).sorted(document.files));
+  if (!reading.mistakes.empty()) return {std::nullopt, std::move(reading.mistakes).sorted(document.files)};
   apply_settings(document, settings, reading.mistakes);
 
   std::error_code ignored;
@@ -128,8 +128,14 @@ tl::expected<Recipe, std::vector<RecipeError>> read_recipe(const std::string &pa
   Recipe recipe = read_sections(document.root, reading, std::move(defaults));
   complete(recipe, document.root.position);
   find_contradictions(recipe, document.root.position, reading.mistakes);
-  if (!reading.mistakes.empty()) return tl::unexpected(std::move(reading.mistakes).sorted(document.files));
-  return recipe;
+  if (reading.mistakes.empty()) return {std::move(recipe), {}};
+  return {std::move(recipe), std::move(reading.mistakes).sorted(document.files)};
+}
+
+tl::expected<Recipe, std::vector<RecipeError>> read_recipe(const std::string &path, const std::vector<std::string> &settings) {
+  RecipeReading reading = read_recipe_with_mistakes(path, settings);
+  if (!reading.mistakes.empty()) return tl::unexpected(std::move(reading.mistakes));
+  return *std::move(reading.recipe);
 }
 
 std::set<std::string> known_keys() {

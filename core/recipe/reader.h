@@ -1,6 +1,7 @@
 // Reads a recipe file with its includes and command-line settings, and finds all mistakes that need no plugin.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,8 +11,16 @@
 
 namespace trainhost {
 
+// What was read of a recipe, and every mistake that was found on the way. No recipe: its TOML could not be read at all.
+struct RecipeReading {
+  std::optional<Recipe> recipe;
+  std::vector<RecipeError> mistakes;
+};
+
 // settings: "key.path=value" from --set, in order, later ones win; the value is TOML, or a bare word taken as a string. All errors
 // at once, in the order of the file. Touches no device and loads no plugin; reads the environment for ${NAME} only.
+RecipeReading read_recipe_with_mistakes(const std::string &path, const std::vector<std::string> &settings);
+// The recipe when there is no mistake in it, else the mistakes.
 tl::expected<Recipe, std::vector<RecipeError>> read_recipe(const std::string &path, const std::vector<std::string> &settings);
 
 // The nearest of `known` to `word` when it is near enough to be a slip of the pen, for "did you mean"; empty when none is.

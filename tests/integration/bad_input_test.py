@@ -21,9 +21,8 @@ class BadInputTest(RunTest):
         recipe = self.recipe("run")
         recipe.write_text(recipe.read_text().replace("peak_lr = 0.01", "peak_lrr = 0.01").replace("[packing]", "[packing]\nmod = 1"))
         first = self.message("--recipe", recipe, expect=78)
-        self.assertIn('did you mean `mode`?', first)
-        recipe.write_text(recipe.read_text().replace("mod = 1\n", ""))
-        self.assertIn('did you mean `peak_lr`?', self.message("--recipe", recipe, expect=78))
+        self.assertIn("did you mean `mode`?", first)
+        self.assertIn("did you mean `peak_lr`?", first)
 
     def test_missing_plugin(self):
         recipe = self.recipe("run", model='plugin = "bigran"')
