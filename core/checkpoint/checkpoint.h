@@ -98,6 +98,7 @@ class CheckpointDirectory {
   FileSystem *files_;
   std::string folder_;
   std::optional<uint64_t> last_saved_;  // read back and found right by this object
+  bool save_failed_ = false;            // so what stands may not be durable, and is not taken for saved without being written anew
 };
 
 }  // namespace trainhost

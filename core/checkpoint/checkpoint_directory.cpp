@@ -106,12 +106,14 @@ Result<> CheckpointDirectory::prune(uint32_t keep, const std::vector<std::string
   for (auto info = checkpoints.rbegin(); info != checkpoints.rend() && !newest_verified; ++info) {
     if (info->problem.empty() && (info->step == last_saved_ || verify(info->path))) newest_verified = info->step;
   }
+  // Out of sight first, and durably so: an interrupted removal must not look like a damaged checkpoint.
+  std::vector<std::string> removed;
   for (const CheckpointInfo &info : expired(checkpoints, keep, always_keep, newest_verified)) {
-    // Out of sight first: an interrupted removal must not look like a damaged checkpoint.
-    const std::string removed = folder_ + "/" + leftover_name(info.step, Leftover::kRemoved);
-    TRAINHOST_CHECK(files_->rename(info.path, removed));
-    TRAINHOST_CHECK(files_->remove_all(removed));
+    removed.push_back(folder_ + "/" + leftover_name(info.step, Leftover::kRemoved));
+    TRAINHOST_CHECK(files_->rename(info.path, removed.back()));
   }
+  if (!removed.empty()) TRAINHOST_CHECK(files_->sync_directory(folder_));
+  for (const std::string &path : removed) TRAINHOST_CHECK(files_->remove_all(path));
   return {};
 }
 

@@ -99,7 +99,6 @@ Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents
                                                     " bytes are free; the earlier checkpoints are as they were");
   };
   if (stands_already(path, prepared.manifest)) {
-    if (const auto durable = files_->sync_directory(folder_); !durable) return failed(durable.error().message);
     last_saved_ = contents.step;
     return path;
   }
@@ -114,6 +113,7 @@ Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents
   auto written = write_directory(*files_, partial, prepared);
   if (written) written = publish(*files_, partial, folder_, contents.step);
   if (!written) {
+    save_failed_ = true;
     (void)files_->remove_all(partial);
     return failed(written.error().message);
   }
@@ -122,7 +122,7 @@ Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents
 }
 
 bool CheckpointDirectory::stands_already(const std::string &path, const CheckpointManifest &manifest) const {
-  if (!files_->exists(path)) return false;
+  if (save_failed_ || !files_->exists(path)) return false;
   const auto standing = read_manifest(*files_, path);
   return standing && same_contents(*standing, manifest) && verify(path);
 }

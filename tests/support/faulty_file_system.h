@@ -31,8 +31,9 @@ class FaultyFileSystem final : public FileSystem {
   FaultyFileSystem();
   ~FaultyFileSystem() override;
 
-  // Call number `call` from now on, counted from 1, fails with `reason`; if persistent, all after it too. 0: none does.
-  void fail(uint64_t call, Fault fault, bool persistent = false, std::string reason = "Input/output error");
+  // Call number `call` from now on, counted from 1, fails with `reason`, and so do those after it until `times` have. 0: none does.
+  static constexpr uint64_t kForEver = UINT64_MAX;
+  void fail(uint64_t call, Fault fault, uint64_t times = 1, std::string reason = "Input/output error");
   uint64_t calls() const { return calls_; }  // since the last fail() or restart()
   bool failed() const { return failed_; }    // whether a fault was met since then
   const std::string &failed_call() const { return failed_call_; }
@@ -69,9 +70,9 @@ class FaultyFileSystem final : public FileSystem {
   static void survive(Node &node, Survival survival, uint64_t &seed);
 
   NodePointer root_;
-  uint64_t calls_ = 0, fail_at_ = 0;
+  uint64_t calls_ = 0, fail_at_ = 0, times_ = 1;
   Fault fault_ = Fault::kError;
-  bool persistent_ = false, failed_ = false, off_ = false;
+  bool failed_ = false, off_ = false;
   std::string reason_, failed_call_;
   uint64_t capacity_ = UINT64_MAX, reported_free_ = uint64_t{1} << 40;
 };

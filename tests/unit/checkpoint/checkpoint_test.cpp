@@ -273,6 +273,15 @@ TEST_F(CheckpointTest, PutsBackWhatSteppedAside) {
   EXPECT_THAT(steps(), ElementsAre(100));
 }
 
+TEST_F(CheckpointTest, PutsBackWhatSteppedAsideForADamagedOne) {
+  const std::string path = save(100), aside = path + ".replaced-4194304@" + this_process().host;
+  std::filesystem::copy(path, aside);
+  damage(path + "/model.safetensors");
+  open();
+  EXPECT_TRUE(directory_.verify(path));
+  EXPECT_FALSE(std::filesystem::exists(aside));
+}
+
 TEST_F(CheckpointTest, OnlyLooksWhenItIsAView) {
   std::filesystem::create_directories(folder_ + "/step-000000100.partial-4194304@" + this_process().host);
   ASSERT_TRUE(CheckpointDirectory::view(posix_file_system(), folder_));
