@@ -135,6 +135,7 @@ TEST_P(EveryCall, SurvivesAFailingDisk) {
   uint64_t cases = 0;
   for (const Fault fault : {Fault::kError, Fault::kShortWrite, Fault::kWrongBytes}) {
     for (const uint64_t times : {uint64_t{1}, uint64_t{2}, FaultyFileSystem::kForEver}) {
+      if (times == 2 && fault != Fault::kError) continue;
       uint64_t call = 0;
       for (bool failed = true; failed && !HasFailure();) {
         ++call;
