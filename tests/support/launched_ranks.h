@@ -1,0 +1,37 @@
+// Ranks on this machine's loopback, as a launcher would start them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "collectives/control_channel.h"
+#include "collectives/process_group.h"
+
+namespace trainhost::test {
+
+// A port of the loopback that is this program's own until the launch has ended.
+class LoopbackLaunch {
+ public:
+  explicit LoopbackLaunch(uint32_t world_size);
+  ~LoopbackLaunch();
+  LoopbackLaunch(const LoopbackLaunch &) = delete;
+  LoopbackLaunch &operator=(const LoopbackLaunch &) = delete;
+
+  uint16_t port() const { return port_; }
+  // Rank 0 inherits the listening socket; it can do so once.
+  LaunchEnvironment rank(uint32_t rank) const;
+
+ private:
+  uint32_t world_size_;
+  int listener_ = -1;
+  uint16_t port_ = 0;
+};
+
+// Heartbeats of 200 ms and waits of 20 s.
+ControlSettings short_settings();
+
+// Runs body(channel, group) on `size` threads, each a rank over gloo with a control channel of its own; all leave at the end.
+void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body);
+
+}  // namespace trainhost::test
