@@ -3,6 +3,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@
 #include "app/plugins_verb.h"
 #include "app/verbs.h"
 #include "base/log.h"
+#include "collectives/error_file.h"
+#include "collectives/launch_environment.h"
+#include "collectives/launcher.h"
 #include "plugin_host/registry.h"
 
 namespace options = boost::program_options;
@@ -53,12 +57,39 @@ RunOptions run_from(const options::variables_map &given) {
           .json = given["json"].as<bool>()};
 }
 
+// The settings of the launcher when this process is to be one; the ranks, which have the same arguments, are none.
+Result<std::optional<LauncherSettings>> launcher_from(const options::variables_map &given) {
+  TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
+  if (given.count("processes") == 0) {
+    if (given.count("restarts") == 0 && given.count("rank-logs") == 0) return std::nullopt;
+    return failure(ErrorKind::kUsage, "--restarts and --rank-logs go with --processes");
+  }
+  if (launch.launcher == Launcher::kTrainhost) return std::nullopt;
+  const uint32_t processes = given["processes"].as<uint32_t>();
+  if (launch.world_size > 1) {
+    return failure(ErrorKind::kUsage, fmt::format("--processes {} although this is one of {} processes of {}: leave one of the two out",
+                                                  processes, launch.world_size, to_string(launch.launcher)));
+  }
+  if (processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
+  LauncherSettings settings;
+  settings.command = own_command();
+  settings.processes = processes;
+  if (given.count("restarts")) settings.restarts = given["restarts"].as<uint32_t>();
+  if (given.count("rank-logs")) settings.log_folder = given["rank-logs"].as<std::string>();
+  return settings;
+}
+
 Verb train_verb() {
   Verb verb{"trainhost [train] --recipe FILE", "train; goes on where it stopped", recipe_options(), {}, {}};
   verb.accepted.add_options()("from", options::value<std::string>()->default_value(""),
                               "a checkpoint directory to begin with when the run has none of its own")(
-      "accept-changes", options::bool_switch(), "go on although recipe, data or plugins differ from the checkpoint's");
-  verb.act = [](const auto &given) {
+      "accept-changes", options::bool_switch(), "go on although recipe, data or plugins differ from the checkpoint's")(
+      "processes", options::value<uint32_t>(), "train with this many processes on this machine")(
+      "restarts", options::value<uint32_t>(), "start all processes again when one fails, this many times (3)")(
+      "rank-logs", options::value<std::string>(), "write what process N writes to DIRECTORY/rank-N.log instead of showing it");
+  verb.act = [](const auto &given) -> Result<> {
+    TRAINHOST_TRY(const auto launcher, launcher_from(given));
+    if (launcher) return launch(*launcher);
     return train(recipe_from(given),
                  {.from = given["from"].template as<std::string>(), .accept_changes = given["accept-changes"].template as<bool>()});
   };
@@ -187,6 +218,7 @@ int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
   const auto outcome = trainhost::run({argv + 1, argv + argc});
   if (outcome) return 0;
+  trainhost::write_error_file(outcome.error());
   if (outcome.error().kind == trainhost::ErrorKind::kStopped) {
     trainhost::log_warning(outcome.error().message);
   } else {

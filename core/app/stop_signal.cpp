@@ -5,25 +5,32 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "base/stop_request.h"
 
 namespace trainhost {
 namespace {
 
-std::atomic<bool> stop = false;
+StopRequest request;
 
-void on_signal(int) {
-  if (stop.exchange(true)) _exit(exit_code(ErrorKind::kStopped));
+void on_signal(int signal) {
+  if (request.insists(signal)) _exit(exit_code(ErrorKind::kStopped));
+}
+
+void handle(int signal) {
+  struct sigaction action {};
+  sigaction(signal, nullptr, &action);
+  if (action.sa_handler == SIG_IGN) return;  // as nohup does with SIGHUP
+  action = {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
 const std::atomic<bool> &stop_signal() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
-  return stop;
+  for (const int signal : kStopSignals) handle(signal);
+  return request.requested();
 }
 
 }  // namespace trainhost

@@ -26,4 +26,12 @@ int exit_code(ErrorKind kind) {
   return 71;
 }
 
+std::optional<ErrorKind> kind_of(int code) {
+  for (const ErrorKind kind : {ErrorKind::kUsage, ErrorKind::kData, ErrorKind::kUnavailable, ErrorKind::kPlugin, ErrorKind::kInternal,
+                               ErrorKind::kCheckpointWrite, ErrorKind::kStopped, ErrorKind::kPluginContract, ErrorKind::kRecipe}) {
+    if (exit_code(kind) == code) return kind;
+  }
+  return std::nullopt;
+}
+
 }  // namespace trainhost

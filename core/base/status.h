@@ -1,6 +1,7 @@
 // How calls fail in the host: a value with a kind, which decides the exit code, and a text for the user.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,7 @@ using Result = tl::expected<Value, Error>;
 inline tl::unexpected<Error> failure(ErrorKind kind, std::string message) { return tl::unexpected(Error{kind, std::move(message)}); }
 
 int exit_code(ErrorKind kind);
+std::optional<ErrorKind> kind_of(int exit_code);  // nullopt: a code that trainhost does not use
 
 }  // namespace trainhost
 
