@@ -195,7 +195,7 @@ class Ranks {
         {"TRAINHOST_MASTER_ADDR", kLoopback},
         {"TRAINHOST_MASTER_PORT", std::to_string(listener.port)},
         {"TRAINHOST_LISTENER", rank == 0 ? std::to_string(listener.socket.number()) : ""},
-        {"TRAINHOST_INTERFACE", kLoopback},
+        {"TRAINHOST_INTERFACE", ""},
         {"TRAINHOST_TOKEN", token},
         {"TRAINHOST_RESTART_COUNT", std::to_string(restart_count)}};
     if (std::getenv("OMP_NUM_THREADS") == nullptr) {
