@@ -6,8 +6,20 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
+
+namespace {
+
+// What must be equal on all ranks beside what a checkpoint's fingerprints compare.
+std::string how_shared(const Recipe &recipe) {
+  return fmt::format("sharding {}, {} pipeline stages, recompute {}, asynchronous {}", recipe.parallel.sharding,
+                     recipe.parallel.pipeline_stages, recipe.training.recompute ? std::to_string(*recipe.training.recompute) : "auto",
+                     recipe.checkpoint.asynchronous);
+}
+
+}  // namespace
 
 th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size) {
   th_model_options options{};
@@ -24,22 +36,34 @@ th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size) 
 }
 
 Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console,
-                                           const std::atomic<bool> &stop) {
-  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop));
+                                           const std::atomic<bool> &stop, Processes &processes) {
+  ProcessGroup &world = processes.world();
+  TRAINHOST_TRY(const uint32_t data_ranks, StageGroups::data_ranks(world.size(), checked.recipe.parallel.pipeline_stages));
+  TRAINHOST_CHECK(check_shares(checked.recipe, data_ranks));
+  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop, processes, data_ranks));
   run->events_ = {.metric = [r = run.get()](std::string_view name, double value) { r->reporter_.metric(name, value); },
-                  .progress = [console](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
+                  .progress =
+                      [console](std::string_view what, uint64_t done, uint64_t total) {
+                        if (console != nullptr) console->progress(what, done, total);
+                      },
                   .cancelled = &stop};
-  TRAINHOST_CHECK(run->lock_directory());
-  TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
-  TRAINHOST_CHECK(run->load_model());
+  TRAINHOST_CHECK(agreed(world, run->lock_directory()));
+  TRAINHOST_CHECK(processes.first_then_others("prepare the data", [&]() -> Result<> {
+    TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
+    return {};
+  }));
+  TRAINHOST_CHECK(run->check_same());
+  TRAINHOST_TRY(run->groups_, StageGroups::split(world, run->recipe().parallel.pipeline_stages));
+  TRAINHOST_CHECK(agreed(world, run->load_model()));
   TRAINHOST_CHECK(run->restore(options));
-  TRAINHOST_CHECK(run->write_run_files());
-  TRAINHOST_CHECK(run->open_reports());
+  TRAINHOST_CHECK(agreed(world, run->write_run_files()));
+  TRAINHOST_CHECK(agreed(world, run->open_reports()));
   run->add_evaluation();
   return run;
 }
 
 Result<> Run::lock_directory() {
+  if (!processes_.first()) return {};
   TRAINHOST_CHECK(posix_file_system().create_directories(recipe().run.directory));
   TRAINHOST_TRY(lock_, RunLock::acquire(recipe().run.directory));
   return {};
@@ -50,9 +74,24 @@ Result<> Run::load_model() {
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, events_));
   TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size())));
   TRAINHOST_CHECK(phases_.check_states(recipe(), *model_));
-  TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get()));
-  runner_.emplace(*model_, *parameters_);
+  TRAINHOST_TRY(const Spread spread, groups_.spread(*model_, sharding_of(recipe().parallel.sharding)));
+  TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get(), spread));
+  gradients_.emplace(*model_, *parameters_, recipe().run.reduction == "fixed" ? Reduction::kFixed : Reduction::kFast);
+  runner_.emplace(ModelRunner::Parts{.model = *model_,
+                                     .parameters = *parameters_,
+                                     .gradients = &*gradients_,
+                                     .recomputed = recomputed_units(model_->units().size(), recipe().training.recompute.value_or(0))});
   return {};
+}
+
+// Every process must train the same thing with the same programs on the same text.
+Result<> Run::check_same() const {
+  const Fingerprints prints = fingerprints();
+  TRAINHOST_CHECK(processes_.check_same("recipe", prints.recipe));
+  TRAINHOST_CHECK(processes_.check_same("way to share the work ([parallel] and [training])", how_shared(recipe())));
+  for (const auto &[kind, plugin] : prints.plugins) TRAINHOST_CHECK(processes_.check_same(kind + " plugin", plugin));
+  TRAINHOST_CHECK(processes_.check_same("tokenizer", prints.tokenizer));
+  return processes_.check_same("text", prints.data);
 }
 
 Fingerprints Run::fingerprints() const {
@@ -69,7 +108,7 @@ Fingerprints Run::fingerprints() const {
 
 Result<> Run::restore(const StartOptions &options) {
   TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints"));
-  auto tensors = parameters_->tensors();
+  auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
   if (saved) {
     if (options.accept_changes && saved->fingerprints != fingerprints()) {
@@ -85,7 +124,7 @@ Result<> Run::restore(const StartOptions &options) {
 }
 
 Result<> Run::restore_from(const std::string &checkpoint) {
-  auto tensors = parameters_->tensors();
+  auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, {}));
   if (saved.fingerprints.tokenizer != corpus_->tokenizer().fingerprint()) {
     return failure(ErrorKind::kRecipe,
@@ -104,6 +143,7 @@ Result<> Run::restore_from(const std::string &checkpoint) {
 }
 
 Result<> Run::write_run_files() {
+  if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   TRAINHOST_CHECK(posix_file_system().create_directories(directory + "/log"));
   TRAINHOST_CHECK(write_atomically(posix_file_system(), directory + "/recipe.toml", resolved_toml(recipe())));
@@ -111,6 +151,7 @@ Result<> Run::write_run_files() {
 }
 
 Result<> Run::open_reports() {
+  if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
     TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step));
@@ -145,6 +186,7 @@ Result<> Run::train() {
                    .model = *model_,
                    .runner = *runner_,
                    .parameters = *parameters_,
+                   .gradients = *gradients_,
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),

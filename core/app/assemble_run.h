@@ -7,6 +7,7 @@
 #include <string>
 
 #include "app/corpus.h"
+#include "app/processes.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "evaluate/held_out_loss.h"
@@ -29,8 +30,10 @@ class Run {
  public:
   // Locks the run directory, prepares the data, loads the plugins, restores the newest checkpoint. `stop` outlives the run.
   // On an error nothing of an earlier run is changed.
+  // With several processes all call it, and all fail when one does; only rank 0 locks, prepares, and writes logs. console: null on the
+  // others.
   static Result<std::unique_ptr<Run>> assemble(CheckedRecipe checked, const StartOptions &options, Console *console,
-                                               const std::atomic<bool> &stop);
+                                               const std::atomic<bool> &stop, Processes &processes);
 
   // Trains to the end of the token axis; see Trainer::run.
   Result<> train();
@@ -43,9 +46,10 @@ class Run {
   bool finished() const { return state_.step == axis_.total_steps(); }
 
  private:
-  Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop)
-      : checked_(std::move(checked)), console_(console), stop_(stop), axis_(checked_.recipe) {}
+  Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop, Processes &processes, uint32_t data_ranks)
+      : checked_(std::move(checked)), console_(console), stop_(stop), processes_(processes), axis_(checked_.recipe, data_ranks) {}
   Result<> lock_directory();
+  Result<> check_same() const;
   Result<> load_model();
   Result<> restore(const StartOptions &options);
   Result<> restore_from(const std::string &checkpoint);
@@ -57,13 +61,16 @@ class Run {
   CheckedRecipe checked_;
   Console *console_;
   const std::atomic<bool> &stop_;
+  Processes &processes_;
   PluginEvents events_;
   TokenAxis axis_;
   std::optional<RunLock> lock_;
   std::unique_ptr<Corpus> corpus_;
   PhaseParts phases_;
   std::unique_ptr<Model> model_;
+  StageGroups groups_;
   std::optional<ParameterStore> parameters_;
+  std::optional<GradientStore> gradients_;
   std::optional<ModelRunner> runner_;
   std::optional<CheckpointDirectory> checkpoints_;
   TrainState state_;

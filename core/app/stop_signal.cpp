@@ -33,4 +33,6 @@ const std::atomic<bool> &stop_signal() {
   return request.requested();
 }
 
+void request_stop() { stop = true; }
+
 }  // namespace trainhost

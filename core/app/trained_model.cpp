@@ -48,10 +48,11 @@ Result<std::unique_ptr<TrainedModel>> TrainedModel::load(const std::string &run_
   TRAINHOST_TRY(trained->tokenizer_, Tokenizer::create(std::move(tokenizer_instance), state));
   TRAINHOST_TRY(auto model_instance, PluginInstance::create(plugins.model, recipe.model.parameters, axis, events));
   TRAINHOST_TRY(trained->model_, Model::create(std::move(model_instance), model_options(*axis, trained->tokenizer_->vocabulary_size())));
-  TRAINHOST_TRY(trained->parameters_, ParameterStore::create(*trained->model_, nullptr));
-  auto tensors = trained->parameters_->tensors();
+  TRAINHOST_TRY(trained->parameters_, ParameterStore::create(*trained->model_, nullptr, unspread(*trained->model_, *trained->process_)));
+  auto tensors = trained->parameters_->tensors_to_load();
   TRAINHOST_TRY(trained->step_, restore(run_directory, step, tensors));
-  trained->runner_.emplace(*trained->model_, *trained->parameters_);
+  trained->runner_.emplace(
+      ModelRunner::Parts{.model = *trained->model_, .parameters = *trained->parameters_, .gradients = nullptr, .recomputed = {}});
   return trained;
 }
 

@@ -34,6 +34,7 @@ class TrainedModel {
   std::optional<TokenAxis> axis_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Model> model_;
+  std::unique_ptr<ProcessGroup> process_ = single_process();
   std::optional<ParameterStore> parameters_;
   std::optional<ModelRunner> runner_;
   uint64_t step_ = 0;

@@ -20,9 +20,10 @@ struct Finished {
 };
 
 // One run from start (or where it stood) to end; its memory is free when this returns.
-Result<Finished> run_to_end(const std::string &name, const CheckedRecipe &checked, const StartOptions &start, Console *console) {
+Result<Finished> run_to_end(const std::string &name, const CheckedRecipe &checked, const StartOptions &start, Console *console,
+                            Processes &processes) {
   const std::atomic<bool> &stop = stop_signal();
-  TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop));
+  TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop, processes));
   if (run->finished()) log_info(fmt::format("{} is finished already", checked.recipe.run.directory));
   TRAINHOST_CHECK(run->train());
   Finished finished{.name = name, .held_out = {}, .branch_starts = {}};
@@ -46,6 +47,22 @@ void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
   out.flush();
 }
 
+Result<> train_together(const CheckedRecipe &checked, const StartOptions &start, Processes &processes) {
+  const auto console = processes.first() ? open_console() : nullptr;
+  std::vector<Finished> runs;
+  TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
+  const auto starts = runs.front().branch_starts;
+  for (size_t i = 0; i < checked.recipe.branches.size(); ++i) {
+    const Branch &branch = checked.recipe.branches[i];
+    log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
+    const CheckedRecipe branched{branch_recipe(checked.recipe, branch), checked.plugins};
+    TRAINHOST_TRY(runs.emplace_back(),
+                  run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get(), processes));
+  }
+  if (runs.size() > 1 && processes.first()) print_comparison(runs, std::cout);
+  return {};
+}
+
 void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
   if (json) {
     nlohmann::ordered_json document{{"step", report.step}, {"tokens", report.tokens}, {"sources", nlohmann::ordered_json::object()}};
@@ -67,19 +84,10 @@ void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
 
 Result<> train(const RecipeOptions &options, const StartOptions &start) {
   TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
-  const auto console = open_console();
-  std::vector<Finished> runs;
-  TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get()));
-  const auto starts = runs.front().branch_starts;
-  for (size_t i = 0; i < checked.recipe.branches.size(); ++i) {
-    const Branch &branch = checked.recipe.branches[i];
-    log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
-    const CheckedRecipe branched{branch_recipe(checked.recipe, branch), checked.plugins};
-    TRAINHOST_TRY(runs.emplace_back(),
-                  run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get()));
-  }
-  if (runs.size() > 1) print_comparison(runs, std::cout);
-  return {};
+  TRAINHOST_TRY(const auto processes, Processes::join(checked.recipe.parallel));
+  const Result<> outcome = train_together(checked, start, *processes);
+  processes->leave(outcome);
+  return outcome;
 }
 
 Result<> check(const RecipeOptions &options, std::ostream &out) {

@@ -20,6 +20,7 @@ struct CheckpointManifest;
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;
+  uint64_t begin = 0;  // `values` may be a piece of the tensor: its elements [begin, begin + values.size())
   std::span<float> values;
 };
 

@@ -24,7 +24,12 @@ struct TokenBatch {
   double weight() const;                 // sum of loss_weights
 };
 
-// All micro-batches of one optimizer step.
+// Which of a step's micro-batches: those whose number leaves `index` when divided by `of`.
+struct Share {
+  uint32_t index = 0, of = 1;
+};
+
+// Micro-batches of one optimizer step.
 struct StepBatch {
   uint64_t step = 0;
   std::vector<TokenBatch> micro_batches;

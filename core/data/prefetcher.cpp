@@ -14,9 +14,9 @@ struct Prefetcher::State {
   std::deque<Result<StepBatch>> ready;  // guarded by mutex
   std::jthread thread;                  // last: stopped and joined before the rest goes
 
-  void produce(std::stop_token stop, const SampleStream &stream, uint64_t first_step, uint64_t end_step, uint32_t depth) {
+  void produce(std::stop_token stop, const SampleStream &stream, Share share, uint64_t first_step, uint64_t end_step, uint32_t depth) {
     for (uint64_t step = first_step; step < end_step; ++step) {
-      Result<StepBatch> batch = stream.step(step);
+      Result<StepBatch> batch = stream.step(step, share);
       const bool failed = !batch;
       std::unique_lock lock(mutex);
       if (!changed.wait(lock, stop, [&] { return ready.size() < depth; })) return;
@@ -27,11 +27,11 @@ struct Prefetcher::State {
   }
 };
 
-Prefetcher::Prefetcher(const SampleStream &stream, uint64_t first_step, uint64_t end_step, uint32_t depth)
+Prefetcher::Prefetcher(const SampleStream &stream, uint64_t first_step, uint64_t end_step, uint32_t depth, Share share)
     : state_(std::make_unique<State>()) {
   State &state = *state_;
-  state.thread = std::jthread([&state, &stream, first_step, end_step, depth](std::stop_token stop) {
-    state.produce(std::move(stop), stream, first_step, end_step, depth);
+  state.thread = std::jthread([&state, &stream, share, first_step, end_step, depth](std::stop_token stop) {
+    state.produce(std::move(stop), stream, share, first_step, end_step, depth);
   });
 }
 

@@ -11,8 +11,8 @@ namespace trainhost {
 
 class Prefetcher {
  public:
-  // Steps [first_step, end_step) in order, `depth` ahead at most. The stream must outlive it.
-  Prefetcher(const SampleStream &stream, uint64_t first_step, uint64_t end_step, uint32_t depth = 4);
+  // The share of steps [first_step, end_step) in order, `depth` ahead at most. The stream must outlive it.
+  Prefetcher(const SampleStream &stream, uint64_t first_step, uint64_t end_step, uint32_t depth, Share share = {});
   ~Prefetcher();  // stops and joins its thread
 
   // The next step's batches; waits when they are not ready. Not called after the last step. One thread.

@@ -160,7 +160,7 @@ Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe,
   return stream;
 }
 
-Result<StepBatch> SampleStream::step(uint64_t step) const {
+Result<StepBatch> SampleStream::step(uint64_t step, Share share) const {
   const uint32_t phase_index = state_->axis->phase_of_step(step);
   const PhaseSpan &span = state_->axis->phases()[phase_index];
   const PhaseStream &phase = state_->phases[phase_index];
@@ -171,6 +171,7 @@ Result<StepBatch> SampleStream::step(uint64_t step) const {
   TRAINHOST_CHECK(state_->mixer->plan(phase.mix, (step - span.first_step) * span.sequences, sources, ordinals));
   StepBatch batch{step, {}};
   for (uint32_t i = 0; i < span.sequences; ++i) {
+    if (i / span.micro_batch_sequences % share.of != share.index) continue;
     if (i % span.micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(span.sequence_length));
     const SampleId id = state_->sample(phase, sources[i], ordinals[i]);
     TRAINHOST_CHECK(phase.packings[id.source]->append(id.window, state_->document_mask, id, batch.micro_batches.back()));

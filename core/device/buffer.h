@@ -16,7 +16,7 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t count) : data_(static_cast<Item *>(allocate_cpu(count * sizeof(Item)))), count_(count) {
-    if (data_ == nullptr) throw std::bad_alloc();
+    if (data_ == nullptr && count > 0) throw std::bad_alloc();
   }
   Buffer(Buffer &&other) noexcept : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
   Buffer &operator=(Buffer &&other) noexcept {

@@ -28,7 +28,8 @@ struct HeldOutSource {
 };
 
 // Mean loss over the counted tokens of a source, and the same sum per byte of the text they stand for (nats). So runs with different
-// tokenizers compare by loss_per_byte. kStopped when stop is set meanwhile.
+// tokenizers compare by loss_per_byte. The ranks share the batches, and all report the same. kStopped when stop is set on any of them
+// meanwhile.
 Result<EvaluationReport::Row> held_out_loss(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
                                             const std::atomic<bool> &stop);
 

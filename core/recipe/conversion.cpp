@@ -75,6 +75,14 @@ Converted<uint64_t> to_tokens(const Value &value, uint64_t minimum, uint64_t max
                 value);
 }
 
+Converted<uint64_t> to_bytes(const Value &value, const std::string &alternative) {
+  std::optional<double> bytes;
+  if (const auto *integer = std::get_if<int64_t>(&value.data)) bytes = static_cast<double>(*integer);
+  if (const auto *text = std::get_if<std::string>(&value.data)) bytes = parse_bytes(*text);
+  if (bytes && *bytes >= 1 && *bytes <= static_cast<double>(kMostBytes)) return static_cast<uint64_t>(*bytes);
+  return unlike(fmt::format("an amount of memory such as \"20GiB\" or \"512MB\"{}", alternative), value);
+}
+
 Converted<Amount> to_amount(const Value &value) {
   const auto *text = std::get_if<std::string>(&value.data);
   if (!text) return unlike("an amount such as \"500 steps\", \"2M tokens\" or \"10%\"", value);

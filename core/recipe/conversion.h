@@ -24,6 +24,8 @@ Converted<double> to_number(const Value &value, double minimum, double maximum);
 Converted<double> to_share(const Value &value, double minimum, double maximum);  // 0.01 or "1%"
 // 8192 or "8Ki tokens"; `alternative` completes the text of what is expected, as in `, or "auto"`.
 Converted<uint64_t> to_tokens(const Value &value, uint64_t minimum, uint64_t maximum, const std::string &alternative = "");
+// "20GiB", "512 MB" or a number of bytes, at least 1.
+Converted<uint64_t> to_bytes(const Value &value, const std::string &alternative = "");
 Converted<Amount> to_amount(const Value &value);
 Converted<std::string> to_text(const Value &value);
 Converted<std::string> to_name(const Value &value);  // fit to be the name of a folder

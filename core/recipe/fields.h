@@ -14,6 +14,7 @@ constexpr uint64_t kMostTokens = 1'000'000'000'000'000;
 constexpr uint64_t kMostSteps = 1'000'000'000;
 constexpr uint64_t kMostBatchTokens = uint64_t{1} << 31;
 constexpr uint64_t kLongestSequence = uint64_t{1} << 20;
+constexpr uint64_t kMostBytes = uint64_t{1} << 50;
 constexpr uint64_t kMostOf = 256;  // sources, phases, branches
 constexpr uint64_t kLargestInteger = std::numeric_limits<int64_t>::max();
 
@@ -35,6 +36,7 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.integer("seed", recipe.run.seed, 0, kLargestInteger);
     fields.choice("device", recipe.run.device, {"auto", "cpu"});
     fields.choice("precision", recipe.run.precision, {"auto", "fp32"});
+    fields.choice("reduction", recipe.run.reduction, {"fast", "fixed"});
   });
   sections.tables("source", recipe.sources, [](auto &fields, auto &source) {
     fields.name("name", source.name);
@@ -68,11 +70,20 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.number("gradient_clip", recipe.training.gradient_clip, 0);
     fields.choice("on_spike", recipe.training.on_spike, {"skip", "continue"});
     fields.choice("on_nan", recipe.training.on_nan, {"rollback", "skip", "stop"});
+    fields.recompute("recompute", recipe.training.recompute);
+    fields.bytes_or_auto("memory", recipe.training.memory_bytes);
+  });
+  sections.table("parallel", [&](auto &fields) {
+    fields.choice("sharding", recipe.parallel.sharding, {"none", "optimizer", "gradients", "parameters"});
+    fields.integer("pipeline_stages", recipe.parallel.pipeline_stages, 1, kMostOf);
+    fields.number("heartbeat", recipe.parallel.heartbeat, 0.05, 3600);
+    fields.number("timeout", recipe.parallel.timeout, 1, 86400);
   });
   sections.table("checkpoint", [&](auto &fields) {
     fields.amount("every", recipe.checkpoint.every);
     fields.integer("keep", recipe.checkpoint.keep, 1, 1'000'000);
     fields.texts("always_keep", recipe.checkpoint.always_keep);
+    fields.boolean("asynchronous", recipe.checkpoint.asynchronous);
   });
   sections.table("evaluation", [&](auto &fields) {
     fields.amount("every", recipe.evaluation.every);

@@ -29,4 +29,7 @@ std::string nearest_name(const std::string &word, const std::vector<std::string>
 // "500 steps", "2M tokens", "8Ki tokens", "10%"; the failure says what was found and expected. Suffixes k M G T, Ki Mi Gi.
 tl::expected<Amount, std::string> parse_amount(const std::string &text);
 
+// "20GiB", "512 MB", "1000B": bytes, the same suffixes. Nothing when it is not such an amount.
+std::optional<double> parse_bytes(const std::string &text);
+
 }  // namespace trainhost

@@ -93,6 +93,7 @@ struct Recipe {
     uint64_t seed = 42;
     std::string device = "auto";     // auto, cpu
     std::string precision = "auto";  // auto, fp32
+    std::string reduction = "fast";  // fast, fixed: the same bits for any number of processes
   } run;
   std::vector<Source> sources;
   PluginChoice tokenizer, model, optimizer, schedule, mixer;
@@ -104,15 +105,24 @@ struct Recipe {
   std::vector<Phase> phases;  // at least one; they tile the token axis
   struct Training {
     uint64_t batch_tokens = 8192;
-    uint64_t micro_batch_tokens = 0;  // 0: auto
-    double gradient_clip = 1.0;       // 0: none
-    std::string on_spike = "skip";    // skip, continue
-    std::string on_nan = "rollback";  // rollback, skip, stop
+    uint64_t micro_batch_tokens = 0;    // 0: auto
+    double gradient_clip = 1.0;         // 0: none
+    std::string on_spike = "skip";      // skip, continue
+    std::string on_nan = "rollback";    // rollback, skip, stop
+    std::optional<uint32_t> recompute;  // every how many units' activations are computed again; 0: none, 1: all; absent: auto
+    uint64_t memory_bytes = 0;          // what a process may use; 0: what the machine has free
   } training;
+  struct Parallel {
+    std::string sharding = "none";  // none, optimizer, gradients, parameters: what is cut over the processes
+    uint32_t pipeline_stages = 1;
+    double heartbeat = 5;  // seconds between two signs of life of a process
+    double timeout = 600;  // seconds that a process waits for another
+  } parallel;
   struct Checkpoint {
     Amount every{0.1, Amount::Unit::kShare, "10%", {}};
     uint32_t keep = 3;
     std::vector<std::string> always_keep;  // "end of PHASE"
+    bool asynchronous = false;             // written while training goes on, from a copy
   } checkpoint;
   struct Evaluation {
     Amount every{0.05, Amount::Unit::kShare, "5%", {}};
@@ -146,9 +156,9 @@ Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 // The whole recipe as TOML that reads back with equal values; a comment "default" beside each key that was not given. Paths absolute.
 std::string resolved_toml(const Recipe &recipe);
 
-// Equal fingerprints: the same training. Covers everything but run.directory, metrics, evaluation, sampling, checkpoint, branches and the
-// sources' paths (what they hold has a fingerprint of its own); plugin parameters as they stand in `recipe`, so take it after the
-// manifests' defaults were added. 64 hexadecimal digits.
+// Equal fingerprints: the same training. Covers everything but run.directory, parallel, recompute and memory, metrics, evaluation,
+// sampling, checkpoint, branches and the sources' paths (what they hold has a fingerprint of its own); plugin parameters as they stand in
+// `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
 std::string training_fingerprint(const Recipe &recipe);
 
 }  // namespace trainhost

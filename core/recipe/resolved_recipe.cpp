@@ -66,6 +66,13 @@ class Writer {
   void integer(const char *key, const auto &value, uint64_t, uint64_t) { write_integer(key, value); }
   void tokens(const char *key, const auto &value, uint64_t, uint64_t) { write_integer(key, value); }
   void tokens_or_auto(const char *key, uint64_t value, uint64_t, uint64_t) { value == 0 ? text(key, "auto") : write_integer(key, value); }
+  void bytes_or_auto(const char *key, uint64_t value) {
+    value == 0 ? text(key, "auto") : write(key, quotation(std::to_string(value) + "B"));
+  }
+  void recompute(const char *key, const std::optional<uint32_t> &value) {
+    if (value && *value > 1) return write_integer(key, *value);
+    text(key, !value ? "auto" : *value == 0 ? "none" : "all");
+  }
   void number(const char *key, double value, double, double = 0) { write(key, toml_number(value)); }
   void share(const char *key, double value, double, double) { write(key, toml_number(value)); }
   void amount(const char *key, const Amount &value) { text(key, value.text); }
@@ -121,6 +128,9 @@ std::string resolved_toml(const Recipe &recipe) { return written(recipe, true); 
 std::string training_fingerprint(const Recipe &recipe) {
   Recipe training = recipe;
   training.run.directory.clear();
+  training.parallel = {};
+  training.training.recompute.reset();
+  training.training.memory_bytes = 0;
   training.metrics = {};
   training.evaluation = {};
   training.sampling = {};

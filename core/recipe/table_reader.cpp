@@ -9,6 +9,7 @@
 namespace trainhost {
 namespace {
 
+constexpr int64_t kMostUnits = 100'000;
 constexpr double kLargestShare = 1e9;  // so that sums stay finite
 
 std::string below(const std::string &table, const std::string &key) { return table.empty() ? key : table + "." + key; }
@@ -49,6 +50,31 @@ void TableReader::tokens_or_auto(const std::string &key, uint64_t &out, uint64_t
     if (text && *text == "auto") return 0;
     return to_tokens(value, minimum, maximum, ", or \"auto\"");
   });
+}
+
+void TableReader::bytes_or_auto(const std::string &key, uint64_t &out) {
+  read(key, out, [](const Value &value) -> Converted<uint64_t> {
+    const auto *text = std::get_if<std::string>(&value.data);
+    if (text && *text == "auto") return 0;
+    return to_bytes(value, ", or \"auto\"");
+  });
+}
+
+void TableReader::recompute(const std::string &key, std::optional<uint32_t> &out) {
+  const Value *value = take(key);
+  if (!value) return;
+  const auto *text = std::get_if<std::string>(&value->data);
+  const auto *every = std::get_if<int64_t>(&value->data);
+  if (text && *text == "auto") {
+    out.reset();
+  } else if (text && (*text == "none" || *text == "all")) {
+    out = *text == "all" ? 1 : 0;
+  } else if (every && *every >= 1 && *every <= kMostUnits) {
+    out = static_cast<uint32_t>(*every);
+  } else {
+    refuse(key, *value,
+           unlike(fmt::format("\"auto\", \"none\", \"all\", or every how many units from 1 to {}", kMostUnits), *value).value());
+  }
 }
 
 void TableReader::texts(const std::string &key, std::vector<std::string> &out) {

@@ -56,6 +56,8 @@ class TableReader {
   }
 
   void tokens_or_auto(const std::string &key, uint64_t &out, uint64_t minimum, uint64_t maximum);  // "auto" is 0
+  void bytes_or_auto(const std::string &key, uint64_t &out);                                       // likewise
+  void recompute(const std::string &key, std::optional<uint32_t> &out);                            // "auto" is nothing, see Recipe
   void texts(const std::string &key, std::vector<std::string> &out);
   void texts_or_all(const std::string &key, std::vector<std::string> &out);             // "all" is none
   void name(const std::string &key, std::string &out);                                  // required

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 namespace trainhost {
 namespace {
 
@@ -11,12 +13,54 @@ constexpr double kRounding = 1e-9;
 
 // Enough rows for matrix products to run at full speed; more would only need more memory.
 constexpr uint64_t kAutoMicroBatchTokens = 4096;
+constexpr uint32_t kFixedMicroBatches = 8;
 
 double multiples_within(double length, double amount) { return std::floor(length / amount + kRounding); }
 
+uint32_t largest_divisor(uint32_t number, uint64_t at_most) {
+  uint32_t divisor = static_cast<uint32_t>(std::min<uint64_t>(number, at_most));
+  while (divisor > 1 && number % divisor != 0) --divisor;
+  return std::max(divisor, 1u);
+}
+
 }  // namespace
 
-TokenAxis::TokenAxis(const Recipe &recipe) : run_tokens_(recipe.run.tokens) {
+uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks) {
+  const bool chosen = recipe.training.micro_batch_tokens > 0, fixed = recipe.run.reduction == "fixed";
+  const uint64_t tokens = chosen ? recipe.training.micro_batch_tokens : kAutoMicroBatchTokens;
+  const uint64_t at_a_time = std::max<uint64_t>(1, tokens / span.sequence_length);
+  if (fixed && !chosen) return largest_divisor(span.sequences, std::min<uint64_t>(at_a_time, span.sequences / kFixedMicroBatches));
+  if (fixed || ranks == 1) return static_cast<uint32_t>(std::min<uint64_t>(at_a_time, std::max(span.sequences, 1u)));
+  return largest_divisor(span.sequences / ranks, at_a_time);
+}
+
+Result<> check_shares(const Recipe &recipe, uint32_t ranks) {
+  const TokenAxis axis(recipe, ranks);
+  for (size_t i = 0; i < axis.phases().size(); ++i) {
+    const PhaseSpan &span = axis.phases()[i];
+    const std::string &phase = recipe.phases[i].name;
+    if (span.sequences % ranks != 0) {
+      const uint64_t below = span.sequences / ranks * ranks * uint64_t{span.sequence_length}, step = uint64_t{ranks} * span.sequence_length;
+      return failure(
+          ErrorKind::kRecipe,
+          fmt::format("phase \"{}\": a step of {} sequences of {} tokens cannot be shared equally by {} processes; the nearest "
+                      "batches that can: {}{} tokens",
+                      phase, span.sequences, span.sequence_length, ranks, below > 0 ? fmt::format("{} and ", below) : "", below + step));
+    }
+    const uint32_t micro_batches = (span.sequences + span.micro_batch_sequences - 1) / span.micro_batch_sequences;
+    if (micro_batches % ranks != 0) {
+      return failure(
+          ErrorKind::kRecipe,
+          fmt::format("phase \"{}\": with reduction = \"fixed\" a step is cut into {} micro-batches of {} tokens, which {} processes "
+                      "cannot share equally; set training.micro_batch to {} tokens",
+                      phase, micro_batches, span.micro_batch_sequences * span.sequence_length, ranks,
+                      largest_divisor(span.sequences / ranks, span.micro_batch_sequences) * span.sequence_length));
+    }
+  }
+  return {};
+}
+
+TokenAxis::TokenAxis(const Recipe &recipe, uint32_t ranks) : run_tokens_(recipe.run.tokens) {
   for (const Phase &phase : recipe.phases) {
     PhaseSpan span;
     if (!phases_.empty()) {
@@ -26,9 +70,7 @@ TokenAxis::TokenAxis(const Recipe &recipe) : run_tokens_(recipe.run.tokens) {
     span.sequence_length = phase.overrides.sequence_length.value_or(recipe.packing.sequence_length);
     span.sequences = static_cast<uint32_t>(phase.overrides.batch_tokens.value_or(recipe.training.batch_tokens) / span.sequence_length);
 
-    const uint64_t at_a_time = recipe.training.micro_batch_tokens > 0 ? recipe.training.micro_batch_tokens : kAutoMicroBatchTokens;
-    span.micro_batch_sequences =
-        static_cast<uint32_t>(std::clamp<uint64_t>(at_a_time / span.sequence_length, 1, std::max(span.sequences, 1u)));
+    span.micro_batch_sequences = micro_batch_sequences(recipe, span, ranks);
 
     double steps = 0;
     if (phase.until && phase.until->unit == Amount::Unit::kSteps) {

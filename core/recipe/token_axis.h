@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/status.h"
 #include "recipe/recipe.h"
 #include "trainhost/host.h"
 
@@ -15,15 +16,24 @@ struct PhaseSpan {
   uint64_t first_token = 0, end_token = 0;
   uint64_t first_step = 0, end_step = 0;
   uint32_t sequences = 0, sequence_length = 0;  // of a step
-  uint32_t micro_batch_sequences = 0;           // at a time through the model: what the recipe says, or as many as make 4096 tokens
+  uint32_t micro_batch_sequences = 0;           // at a time through the model, see micro_batch_sequences()
   uint64_t step_tokens() const { return uint64_t{sequences} * sequence_length; }
 };
+
+// How many of a step's sequences go through the model at a time: as the recipe says, or as many as make 4096 tokens; so many that all ranks
+// have as many micro-batches. With reduction = "fixed" they do not depend on the number of ranks, and where the recipe does not say
+// how many tokens they have, there are at least eight to share.
+uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks);
+
+// kRecipe when a phase's step cannot be shared equally by so many ranks; names the phase and what can.
+Result<> check_shares(const Recipe &recipe, uint32_t ranks);
 
 class TokenAxis {
  public:
   // A phase ends with the first step that reaches its `until`; so totals are rounded up to whole steps. The recipe has passed its
   // checks (batches are whole sequences, phases in order).
-  explicit TokenAxis(const Recipe &recipe);
+  // ranks: how many processes share each step's micro-batches.
+  explicit TokenAxis(const Recipe &recipe, uint32_t ranks = 1);
 
   const std::vector<PhaseSpan> &phases() const { return phases_; }
   uint64_t total_steps() const { return phases_.back().end_step; }

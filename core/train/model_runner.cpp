@@ -1,12 +1,17 @@
 #include "train/model_runner.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/random.h"
 #include "tensor/tensor_view.h"
+#include "train/pipeline_schedule.h"
 
 namespace trainhost {
 namespace {
+
+constexpr size_t kSendsAtOnce = 4;  // whose buffers are kept until they are gone
 
 // A batch as the plugin sees it; the views stay valid while this lives.
 class BatchView {
@@ -32,131 +37,240 @@ class BatchView {
   BatchView(const BatchView &) = delete;
   BatchView &operator=(const BatchView &) = delete;
   const th_batch &get() const { return batch_; }
+  int64_t rows() const { return int64_t{batch_.sequences} * batch_.sequence_length; }
 
  private:
   TensorView tokens_, targets_, loss_weights_, positions_, document_starts_, token_losses_;
   th_batch batch_;
 };
 
-th_call make_call(bool training, uint64_t seed, uint64_t offset) {
+}  // namespace
+
+// What is kept of a micro-batch between its forward and its backward. Units are counted from the stage's first.
+struct ModelRunner::Pass {
+  Pass(Model &owner, const TokenBatch &batch, double loss_scale, float *token_losses, const th_call &how)
+      : model(owner), view(batch, loss_scale, token_losses), call(how) {}
+  ~Pass() {
+    for (th_saved *one : saved) model.release(one);
+  }
+
+  Model &model;
+  BatchView view;
+  th_call call;
+  Buffer<float> received;              // the input of a stage that is not the first
+  std::vector<Buffer<float>> outputs;  // of each unit
+  std::vector<th_saved *> saved;       // of each unit whose backward has not consumed it
+
+  float *input_of(uint32_t place) { return place == 0 ? received.data() : outputs[place - 1].data(); }
+};
+
+namespace {
+
+th_call make_call(bool training, int32_t lifetime, uint64_t seed, uint64_t offset) {
   return {.struct_size = sizeof(th_call),
           .training = training ? 1 : 0,
-          .parameter_lifetime = TH_KEEP_UNTIL_BACKWARD,
-          .reserved = 0,
+          .parameter_lifetime = lifetime,
+          .keep = 0,
           .stream = nullptr,
           .seed = seed,
           .offset = offset};
 }
 
-uint64_t token_count(const TokenBatch &batch) { return uint64_t{batch.sequences} * batch.sequence_length; }
-
 }  // namespace
 
-float *ModelRunner::activation(uint32_t unit, uint64_t tokens) {
-  if (activations_.size() <= unit) activations_.resize(unit + 1);
-  const uint64_t count = tokens * model_.units()[unit].output_width;
-  if (activations_[unit].size() < count) activations_[unit] = Buffer<float>(count);
-  return activations_[unit].data();
+ModelRunner::ModelRunner(Parts parts) : parts_(std::move(parts)) {}
+ModelRunner::~ModelRunner() = default;
+
+bool ModelRunner::gives_loss() const { return parts_.parameters.spread().units.end == parts_.model.units().size(); }
+
+uint32_t ModelRunner::end_of_hidden() const {
+  return std::min(parts_.parameters.spread().units.end, static_cast<uint32_t>(parts_.model.units().size()) - 1);
 }
 
-Result<> ModelRunner::forward_hidden(const th_call &call, const th_batch &batch, uint64_t tokens, bool keep) {
-  const auto last = static_cast<uint32_t>(model_.units().size() - 1);
+uint64_t ModelRunner::width_before(uint32_t unit) const { return unit == 0 ? 0 : parts_.model.units()[unit - 1].output_width; }
+
+// One unit's forward over what the unit before it gave.
+Result<> ModelRunner::run_unit(Pass &pass, uint32_t unit, bool keep, const th_tensor *parameters, float *output) {
+  const uint32_t place = unit - parts_.parameters.spread().units.begin;
   TensorView input;
-  for (uint32_t unit = 0; unit < last; ++unit) {
-    const auto width = static_cast<int64_t>(model_.units()[unit].output_width);
-    const uint32_t place = keep ? unit : unit % 2;
-    TensorView output(static_cast<const float *>(activation(place, tokens)), {static_cast<int64_t>(tokens), width});
-    th_tensor output_view = output.view();
-    TRAINHOST_TRY(th_saved *const saved, model_.forward(unit, call, batch, parameters_.parameters(unit), input.view(), output_view));
-    if (keep) saved_.push_back(saved);
-    input = output;
+  if (unit > 0) {
+    input = TensorView(static_cast<const float *>(pass.input_of(place)), {pass.view.rows(), static_cast<int64_t>(width_before(unit))});
   }
+  TensorView result(static_cast<const float *>(output), {pass.view.rows(), static_cast<int64_t>(parts_.model.units()[unit].output_width)});
+  th_tensor result_view = result.view();
+  th_call call = pass.call;
+  call.keep = keep ? 1 : 0;
+  TRAINHOST_TRY(th_saved *const saved, parts_.model.forward(unit, call, pass.view.get(), parameters, input.view(), result_view));
+  pass.saved.resize(std::max<size_t>(pass.saved.size(), place + 1));
+  pass.saved[place] = saved;
   return {};
 }
 
-void ModelRunner::release_saved() {
-  for (th_saved *saved : saved_) {
-    if (saved != nullptr) model_.release(saved);
+Result<> ModelRunner::forward(Pass &pass) {
+  const UnitRange units = parts_.parameters.spread().units;
+  const uint32_t end = end_of_hidden();
+  if (units.begin > 0) {
+    pass.received = Buffer<float>(static_cast<uint64_t>(pass.view.rows()) * width_before(units.begin));
+    TRAINHOST_CHECK(stages().receive(pass.received.items(), stages().rank() - 1)->wait());
   }
-  saved_.clear();
+  for (uint32_t unit = units.begin; unit < end; ++unit) {
+    TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(unit));
+    if (unit + 1 < units.end) parts_.parameters.prefetch(unit + 1);
+    pass.outputs.emplace_back(static_cast<uint64_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
+    const bool recomputed = !parts_.recomputed.empty() && parts_.recomputed[unit];
+    TRAINHOST_CHECK(run_unit(pass, unit, pass.call.training != 0 && !recomputed, parameters, pass.outputs.back().data()));
+    parts_.parameters.release(unit);
+    // Without a backward to come, what the unit before gave has done its work.
+    if (pass.call.training == 0 && pass.outputs.size() > 1) pass.outputs[pass.outputs.size() - 2] = Buffer<float>();
+  }
+  if (gives_loss()) return {};
+  return send(std::move(pass.outputs.back()), pass.outputs.back().size(), stages().rank() + 1);
 }
 
-Result<> ModelRunner::backward_hidden(const th_call &call, const th_batch &batch, uint64_t tokens) {
-  const auto last = static_cast<uint32_t>(model_.units().size() - 1);
-  const auto rows = static_cast<int64_t>(tokens);
-  for (uint32_t unit = last; unit-- > 0;) {
-    const auto width = static_cast<int64_t>(model_.units()[unit].output_width);
-    TensorView output_gradient(static_cast<const float *>(gradient_.data()), {rows, width});
-    TensorView input, input_gradient;
-    if (unit > 0) {
-      const auto input_width = static_cast<int64_t>(model_.units()[unit - 1].output_width);
-      input = TensorView(static_cast<const float *>(activations_[unit - 1].data()), {rows, input_width});
-      input_gradient = TensorView(static_cast<const float *>(gradient_.data()), {rows, input_width});
+Result<> ModelRunner::send(Buffer<float> values, uint64_t count, uint32_t to) {
+  auto pending = stages().send(values.items().first(count), to);
+  sent_.push_back({std::move(values), std::move(pending)});
+  return settle_sent(kSendsAtOnce);
+}
+
+// The last unit: loss, and the gradient of its input into `gradient`.
+Result<> ModelRunner::loss_and_backward(Pass &pass, Buffer<float> &gradient, ExactSum &loss) {
+  const UnitRange units = parts_.parameters.spread().units;
+  const uint32_t last = units.end - 1;
+  const auto width = static_cast<int64_t>(width_before(last));
+  TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)), {pass.view.rows(), width});
+  TensorView input_gradient(static_cast<const float *>(gradient.data()), {pass.view.rows(), width});
+  float loss_value = 0;
+  TensorView loss_tensor(static_cast<const float *>(&loss_value), {1});
+  th_tensor loss_view = loss_tensor.view(), gradient_view = input_gradient.view();
+  TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
+  if (last > units.begin) parts_.parameters.prefetch(last - 1);
+  const GradientStore::Target target = parts_.gradients->target(last);
+  th_call call = pass.call;
+  call.keep = 1;
+  TRAINHOST_CHECK(parts_.model.loss_and_backward(call, pass.view.get(), parameters, input.view(), loss_view, gradient_view, target.tensors,
+                                                 target.modes));
+  loss.add(loss_value);
+  parts_.parameters.release(last);
+  return parts_.gradients->finished(last);
+}
+
+// `gradient` is that of the unit's output before, and of its input after.
+Result<> ModelRunner::unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gradient) {
+  const UnitRange units = parts_.parameters.spread().units;
+  const uint32_t place = unit - units.begin;
+  TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(unit));
+  if (unit > units.begin) parts_.parameters.prefetch(unit - 1);
+  if (!parts_.recomputed.empty() && parts_.recomputed[unit]) {
+    if (pass.outputs[place].size() == 0) {  // was sent away
+      pass.outputs[place] = Buffer<float>(static_cast<uint64_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
     }
-    th_tensor input_gradient_view = input_gradient.view();
-    th_saved *const saved = saved_.back();
-    saved_.pop_back();  // backward consumes it, also when it fails
-    TRAINHOST_CHECK(model_.backward(unit, call, batch, parameters_.parameters(unit), input.view(), saved, output_gradient.view(),
-                                    input_gradient_view, parameters_.gradients(unit), parameters_.gradient_modes(unit)));
+    TRAINHOST_CHECK(run_unit(pass, unit, true, parameters, pass.outputs[place].data()));  // the same bits into the same place
   }
+  pass.outputs[place] = Buffer<float>();
+  const int64_t rows = pass.view.rows();
+  TensorView output_gradient(static_cast<const float *>(gradient.data()),
+                             {rows, static_cast<int64_t>(parts_.model.units()[unit].output_width)});
+  TensorView input, input_gradient;
+  if (unit > 0) {
+    const auto width = static_cast<int64_t>(width_before(unit));
+    input = TensorView(static_cast<const float *>(pass.input_of(place)), {rows, width});
+    input_gradient = TensorView(static_cast<const float *>(gradient.data()), {rows, width});
+  }
+  th_tensor input_gradient_view = input_gradient.view();
+  const GradientStore::Target target = parts_.gradients->target(unit);
+  th_call call = pass.call;
+  call.keep = 1;
+  // backward consumes what was saved, also when it fails
+  TRAINHOST_CHECK(parts_.model.backward(unit, call, pass.view.get(), parameters, input.view(), std::exchange(pass.saved[place], nullptr),
+                                        output_gradient.view(), input_gradient_view, target.tensors, target.modes));
+  parts_.parameters.release(unit);
+  return parts_.gradients->finished(unit);
+}
+
+Result<> ModelRunner::backward(Pass &pass, ExactSum &loss) {
+  const UnitRange units = parts_.parameters.spread().units;
+  uint64_t width = width_before(units.begin);
+  for (uint32_t unit = units.begin; unit < end_of_hidden(); ++unit) width = std::max(width, parts_.model.units()[unit].output_width);
+  Buffer<float> gradient(static_cast<uint64_t>(pass.view.rows()) * width);
+  const auto of_width = [&](uint64_t columns) { return gradient.items().first(static_cast<uint64_t>(pass.view.rows()) * columns); };
+  if (gives_loss()) {
+    TRAINHOST_CHECK(loss_and_backward(pass, gradient, loss));
+  } else {
+    TRAINHOST_CHECK(stages().receive(of_width(parts_.model.units()[units.end - 1].output_width), stages().rank() + 1)->wait());
+  }
+  for (uint32_t unit = end_of_hidden(); unit-- > units.begin;) TRAINHOST_CHECK(unit_backward(pass, unit, gradient));
+  if (units.begin == 0) return {};
+  return send(std::move(gradient), static_cast<uint64_t>(pass.view.rows()) * width_before(units.begin), stages().rank() - 1);
+}
+
+Result<> ModelRunner::settle_sent(size_t at_most) {
+  for (; sent_.size() > at_most; sent_.pop_front()) TRAINHOST_CHECK(sent_.front().pending->wait());
   return {};
 }
 
-Result<double> ModelRunner::forward_backward(const TokenBatch &batch, double loss_scale, uint64_t seed, uint64_t step,
-                                             uint32_t micro_batch) {
-  const uint64_t tokens = token_count(batch);
-  const auto last = static_cast<uint32_t>(model_.units().size() - 1);
-  const BatchView view(batch, loss_scale, nullptr);
-  const th_call call = make_call(true, seed, random_stream(RandomPurpose::kModel, step << 16 | micro_batch));
+Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss) {
+  std::map<uint32_t, Pass> under_way;
+  parts_.gradients->begin_step(static_cast<uint32_t>(batches.size()));
+  for (const auto &[forwards, i] : one_forward_one_backward(stages().rank(), stages().size(), static_cast<uint32_t>(batches.size()))) {
+    if (forwards) {
+      const uint64_t number = context.first + uint64_t{i} * context.stride;
+      const th_call call =
+          make_call(true, parts_.parameters.lifetime(), context.seed, random_stream(RandomPurpose::kModel, context.step << 16 | number));
+      Pass &pass = under_way.try_emplace(i, parts_.model, batches[i], context.loss_scale, nullptr, call).first->second;
+      TRAINHOST_CHECK(forward(pass));
+    } else {
+      TRAINHOST_CHECK(backward(under_way.at(i), loss));
+      under_way.erase(i);
+    }
+  }
+  TRAINHOST_CHECK(settle_sent(0));
+  return parts_.gradients->finish_step();
+}
 
-  const auto outcome = [&]() -> Result<double> {
-    TRAINHOST_CHECK(forward_hidden(call, view.get(), tokens, true));
-    uint64_t width = 0;
-    for (const th_unit_info &unit : model_.units()) width = std::max(width, unit.output_width);
-    if (gradient_.size() < tokens * width) gradient_ = Buffer<float>(tokens * width);
-    const auto input_width = static_cast<int64_t>(model_.units()[last - 1].output_width);
-    TensorView input(static_cast<const float *>(activations_[last - 1].data()), {static_cast<int64_t>(tokens), input_width});
-    TensorView input_gradient(static_cast<const float *>(gradient_.data()), {static_cast<int64_t>(tokens), input_width});
-    float loss_value = 0;
-    TensorView loss(static_cast<const float *>(&loss_value), {1});
-    th_tensor loss_view = loss.view(), input_gradient_view = input_gradient.view();
-    TRAINHOST_CHECK(model_.loss_and_backward(call, view.get(), parameters_.parameters(last), input.view(), loss_view, input_gradient_view,
-                                             parameters_.gradients(last), parameters_.gradient_modes(last)));
-    TRAINHOST_CHECK(backward_hidden(call, view.get(), tokens));
-    return double{loss_value};
-  }();
-  release_saved();  // what a failure left
-  return outcome;
+std::vector<bool> recomputed_units(size_t units, uint32_t every) {
+  std::vector<bool> recomputed(units, false);
+  for (size_t unit = 0; every > 0 && unit + 1 < units; ++unit) recomputed[unit] = (unit + 1) % every == 0;
+  return recomputed;
 }
 
 Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> losses) {
-  const uint64_t tokens = token_count(batch);
-  const auto last = static_cast<uint32_t>(model_.units().size() - 1);
-  const BatchView view(batch, 1.0, losses.data());
-  const th_call call = make_call(false, 0, 0);
-  TRAINHOST_CHECK(forward_hidden(call, view.get(), tokens, false));
-  const auto input_width = static_cast<int64_t>(model_.units()[last - 1].output_width);
-  TensorView input(static_cast<const float *>(activations_[(last - 1) % 2].data()), {static_cast<int64_t>(tokens), input_width});
+  Pass pass(parts_.model, batch, 1.0, losses.data(), make_call(false, parts_.parameters.lifetime(), 0, 0));
+  TRAINHOST_CHECK(forward(pass));
+  TRAINHOST_CHECK(settle_sent(0));
+  if (!gives_loss()) return {};
+  const UnitRange units = parts_.parameters.spread().units;
+  const uint32_t last = units.end - 1;
+  TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)),
+                   {pass.view.rows(), static_cast<int64_t>(width_before(last))});
   float loss_value = 0;
   TensorView loss(static_cast<const float *>(&loss_value), {1});
   th_tensor loss_view = loss.view();
-  TRAINHOST_TRY(th_saved *const saved, model_.forward(last, call, view.get(), parameters_.parameters(last), input.view(), loss_view));
-  if (saved != nullptr) model_.release(saved);
+  TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
+  TRAINHOST_CHECK(parts_.model.forward(last, pass.call, pass.view.get(), parameters, input.view(), loss_view));
+  parts_.parameters.release(last);
   return {};
 }
 
 Result<> ModelRunner::logits(const TokenBatch &batch, std::span<const int32_t> rows, std::span<float> logits) {
-  const uint64_t tokens = token_count(batch);
-  const auto last = static_cast<uint32_t>(model_.units().size() - 1);
-  const BatchView view(batch, 1.0, nullptr);
-  const th_call call = make_call(false, 0, 0);
-  TRAINHOST_CHECK(forward_hidden(call, view.get(), tokens, false));
-  const auto input_width = static_cast<int64_t>(model_.units()[last - 1].output_width);
-  TensorView input(static_cast<const float *>(activations_[(last - 1) % 2].data()), {static_cast<int64_t>(tokens), input_width});
-  const auto count = static_cast<int64_t>(rows.size());
-  TensorView output(static_cast<const float *>(logits.data()), {count, static_cast<int64_t>(logits.size()) / count});
-  th_tensor output_view = output.view();
-  return model_.logits(call, view.get(), parameters_.parameters(last), input.view(), rows, output_view);
+  Pass pass(parts_.model, batch, 1.0, nullptr, make_call(false, parts_.parameters.lifetime(), 0, 0));
+  TRAINHOST_CHECK(forward(pass));
+  TRAINHOST_CHECK(settle_sent(0));
+  if (gives_loss()) {
+    const UnitRange units = parts_.parameters.spread().units;
+    const uint32_t last = units.end - 1;
+    TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)),
+                     {pass.view.rows(), static_cast<int64_t>(width_before(last))});
+    const auto count = static_cast<int64_t>(rows.size());
+    TensorView output(static_cast<const float *>(logits.data()), {count, static_cast<int64_t>(logits.size()) / count});
+    th_tensor output_view = output.view();
+    TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
+    TRAINHOST_CHECK(parts_.model.logits(pass.call, pass.view.get(), parameters, input.view(), rows, output_view));
+    parts_.parameters.release(last);
+  }
+  std::vector<size_t> cuts(stages().size() + 1, 0);  // all of it is the last stage's
+  cuts.back() = logits.size();
+  return stages().all_gather(logits, cuts)->wait();
 }
 
 }  // namespace trainhost

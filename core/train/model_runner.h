@@ -1,44 +1,77 @@
-// Runs a model's units over a micro-batch, forward and backward. The host keeps the activations between units.
+// Runs a model's units over micro-batches, forward and backward. The host keeps the activations between units.
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "base/exact_sum.h"
 #include "base/status.h"
 #include "data/batch.h"
 #include "device/buffer.h"
 #include "plugin_host/adapters/model.h"
+#include "train/gradient_store.h"
 #include "train/parameter_store.h"
 
 namespace trainhost {
 
 class ModelRunner {
  public:
-  // Both must outlive the runner.
-  ModelRunner(Model &model, ParameterStore &parameters) : model_(model), parameters_(parameters) {}
+  struct Parts {
+    Model &model;
+    ParameterStore &parameters;
+    GradientStore *gradients = nullptr;  // null: only evaluates
+    std::vector<bool> recomputed;        // per unit: whether its forward keeps nothing and runs again before its backward; empty: none
+  };
+  // All parts outlive the runner.
+  explicit ModelRunner(Parts parts);
+  ~ModelRunner();
 
-  // Loss, and its gradient into the store: sum over the batch of loss_weight * token loss * loss_scale. step and micro_batch number
-  // the randomness of the model. Errors: the plugin's; ids outside the vocabulary must have been refused before.
-  Result<double> forward_backward(const TokenBatch &batch, double loss_scale, uint64_t seed, uint64_t step, uint32_t micro_batch);
+  // What a step's micro-batches share. Numbers of micro-batches count those of all ranks: number(i) = first + i * stride.
+  struct StepContext {
+    double loss_scale;
+    uint64_t seed, step;
+    uint32_t first = 0, stride = 1;
+  };
+  // Losses, and their gradients into the gradient store: for each micro-batch the sum over it of loss_weight * token loss * loss_scale,
+  // added to `loss` by the stage that has the last unit. Seed, step and number give the randomness of the model. Errors: the plugin's; ids
+  // outside the vocabulary must have been refused before.
+  Result<> forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss);
 
-  // Fills token_losses [B*T] with unweighted losses in nats, without keeping anything.
+  const Spread &spread() const { return parts_.parameters.spread(); }
+  // Whether this process has the last unit, which gives losses.
+  bool gives_loss() const;
+
+  // Fills token_losses [B*T] with unweighted losses in nats where gives_loss(), without keeping anything.
   Result<> token_losses(const TokenBatch &batch, std::span<float> losses);
 
-  // Logits [rows, V] at the given positions of the batch. The model must have them.
+  // Logits [rows, V] at the given positions of the batch, on every rank. The model must have them.
   Result<> logits(const TokenBatch &batch, std::span<const int32_t> rows, std::span<float> logits);
 
  private:
-  Result<> forward_hidden(const th_call &call, const th_batch &batch, uint64_t tokens, bool keep);
-  Result<> backward_hidden(const th_call &call, const th_batch &batch, uint64_t tokens);
-  void release_saved();
-  float *activation(uint32_t unit, uint64_t tokens);
+  struct Pass;  // a micro-batch under way
+  Result<> forward(Pass &pass);
+  Result<> backward(Pass &pass, ExactSum &loss);
+  Result<> loss_and_backward(Pass &pass, Buffer<float> &gradient, ExactSum &loss);
+  Result<> unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gradient);
+  Result<> run_unit(Pass &pass, uint32_t unit, bool keep, const th_tensor *parameters, float *output);
+  ProcessGroup &stages() const { return *parts_.parameters.spread().stages; }
+  uint32_t end_of_hidden() const;  // units of this stage before the last of the model
+  uint64_t width_before(uint32_t unit) const;
+  Result<> send(Buffer<float> values, uint64_t count, uint32_t to);
+  Result<> settle_sent(size_t at_most);
 
-  Model &model_;
-  ParameterStore &parameters_;
-  std::vector<Buffer<float>> activations_;  // outputs of all units but the last; two take turns when nothing is kept
-  Buffer<float> gradient_;
-  std::vector<th_saved *> saved_;
+  Parts parts_;
+  struct Sent {
+    Buffer<float> values;
+    std::unique_ptr<Pending> pending;
+  };
+  std::deque<Sent> sent_;  // to the neighbouring stages
 };
+
+// Which units' activations are computed again: every `every`-th, all for 1, none for 0. The last unit keeps nothing in any case.
+std::vector<bool> recomputed_units(size_t units, uint32_t every);
 
 }  // namespace trainhost

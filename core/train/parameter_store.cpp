@@ -1,26 +1,22 @@
 #include "train/parameter_store.h"
 
 #include <algorithm>
-#include <cmath>
 #include <new>
+
+#include <fmt/format.h>
 
 #include "base/random.h"
 #include "device/thread_pool.h"
+#include "train/gradient_store.h"
 
 namespace trainhost {
 namespace {
 
-constexpr size_t kAlignment = 16;  // floats: 64 bytes
-constexpr int64_t kPiece = 1 << 16;
+constexpr int64_t kFillPiece = 1 << 16;
 
-size_t aligned(size_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
+size_t aligned(size_t count) { return (count + 15) / 16 * 16; }  // 64 bytes
 
-size_t element_count(std::span<const int64_t> shape) {
-  size_t count = 1;
-  for (const int64_t extent : shape) count *= static_cast<size_t>(extent);
-  return count;
-}
-
+std::string_view view(th_string text) { return {text.data, text.length}; }
 std::span<const int64_t> shape_of(const th_parameter_info &info) { return {info.shape, static_cast<size_t>(info.rank)}; }
 
 th_tensor float_view(float *data, const int64_t *shape, size_t rank) {
@@ -37,162 +33,277 @@ th_tensor float_view(float *data, const int64_t *shape, size_t rank) {
 }
 
 void fill(std::span<float> values, float value) {
-  parallel_for(static_cast<int64_t>(values.size()), kPiece,
+  parallel_for(static_cast<int64_t>(values.size()), kFillPiece,
                [&](int64_t begin, int64_t end) { std::fill(values.begin() + begin, values.begin() + end, value); });
+}
+
+FloatRange intersection(FloatRange a, FloatRange b) {
+  const size_t begin = std::max(a.begin, b.begin);
+  return {begin, std::max(begin, std::min(a.end, b.end))};
+}
+
+// values[i] = element first + i of the parameter's initial distribution.
+void initialise_piece(uint64_t seed, size_t index, const th_parameter_info &info, uint64_t first, std::span<float> values) {
+  const auto mean = static_cast<float>(info.init_mean), deviation = static_cast<float>(info.init_std);
+  const uint64_t stream = random_stream(RandomPurpose::kInitialisation, index);
+  parallel_for(static_cast<int64_t>(values.size()), kFillPiece, [&](int64_t begin, int64_t end) {
+    const auto piece = values.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    if (deviation == 0) return std::fill(piece.begin(), piece.end(), mean);
+    fill_normal(seed, stream, first + static_cast<uint64_t>(begin), piece);
+    for (float &value : piece) value = mean + deviation * value;
+  });
 }
 
 }  // namespace
 
-Result<ParameterStore> ParameterStore::create(const Model &model, const Optimizer *optimizer) try {
-  ParameterStore store;
-  store.lay_out(model);
-  if (optimizer != nullptr) TRAINHOST_CHECK(store.lay_out_states(*optimizer));
-  store.make_views(model);
+Result<ParameterStore> ParameterStore::create(const Model &model, const Optimizer *optimizer, const Spread &spread) try {
+  ParameterStore store(model, spread, optimizer != nullptr ? optimizer->granularity() : TH_GRANULARITY_ELEMENT);
+  if (optimizer != nullptr) {
+    store.find_pieces();
+    TRAINHOST_CHECK(store.lay_out_states(*optimizer));
+    store.make_updates();
+  }
   return store;
 } catch (const std::bad_alloc &) {
-  return failure(ErrorKind::kInternal, "not enough memory for the parameters, gradients and optimizer states of the model");
+  return failure(ErrorKind::kInternal, "not enough memory for the parameters and optimizer states of the model");
 }
 
-void ParameterStore::lay_out(const Model &model) {
-  for (const th_parameter_info &info : model.parameters()) {
-    entries_.push_back({.info = info, .count = element_count(shape_of(info)), .states = {}, .state_views = {}});
-    elements_ += entries_.back().count;
-  }
-  std::vector<bool> placed(entries_.size());
+ParameterStore::ParameterStore(const Model &model, const Spread &spread, int32_t granularity)
+    : model_(&model), spread_(spread), layout_(model, spread.units, spread.data->size(), granularity) {
+  if (spread_.data->size() == 1) spread_.sharding = Sharding::kNone;  // one rank holds everything in any case
   size_t offset = 0;
-  for (const th_unit_info &unit : model.units()) {
-    for (const uint32_t index : std::span(unit.parameters, unit.parameter_count)) {
-      if (placed[index]) continue;
-      placed[index] = true;
-      entries_[index].offset = offset;
-      offset += aligned(entries_[index].count);
-    }
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    held_offsets_.push_back(offset);
+    offset += aligned(held(group).size());
   }
   parameters_ = Buffer<float>(offset);
   fill(parameters_.items(), 0);
+  gathered_.resize(layout_.groups().size());
+  for (const th_parameter_info &info : model.parameters()) elements_ += element_count(info);
+  unit_tensors_.resize(model.units().size());
+  for (uint32_t unit = spread.units.begin; unit < spread.units.end; ++unit) {
+    const th_unit_info &info = model.units()[unit];
+    for (const uint32_t index : std::span(info.parameters, info.parameter_count)) {
+      const th_parameter_info &parameter = model.parameters()[index];
+      const Placement &place = layout_.placement(index);
+      float *data = cuts_parameters() ? nullptr : held_data(place.group) + place.begin;
+      unit_tensors_[unit].push_back(float_view(data, parameter.shape, static_cast<size_t>(parameter.rank)));
+    }
+  }
+}
+
+FloatRange ParameterStore::held(uint32_t group) const {
+  const ParameterGroup &placed = layout_.groups()[group];
+  return cuts_parameters() ? placed.piece(spread_.data->rank()) : FloatRange{0, placed.size};
+}
+
+FloatRange ParameterStore::updated(uint32_t group) const {
+  const ParameterGroup &placed = layout_.groups()[group];
+  return spread_.sharding == Sharding::kNone ? FloatRange{0, placed.size} : placed.piece(spread_.data->rank());
+}
+
+void ParameterStore::find_pieces() {
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    if (borrowed(group)) continue;
+    for (const uint32_t index : layout_.groups()[group].parameters) {
+      const Placement &place = layout_.placement(index);
+      const FloatRange range = intersection({place.begin, place.end}, updated(group));
+      if (range.size() == 0) continue;
+      pieces_.push_back({.parameter = index,
+                         .group = group,
+                         .range = range,
+                         .length = static_cast<int64_t>(range.size()),
+                         .states = {},
+                         .state_views = {}});
+    }
+  }
 }
 
 Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
-  gradients_ = Buffer<float>(parameters_.size());
-  fill(gradients_.items(), 0);
   size_t offset = 0;
   std::vector<double> initial;
-  for (Entry &entry : entries_) {
-    TRAINHOST_TRY(const auto described, optimizer.describe_states(entry.info));
+  for (Piece &piece : pieces_) {
+    const th_parameter_info &info = model_->parameters()[piece.parameter];
+    const Placement &place = layout_.placement(piece.parameter);
+    const auto shape = shape_of(info);
+    TRAINHOST_TRY(const auto described, optimizer.describe_states(info));
     for (const OptimizerState &state : described) {
-      const auto shape = shape_of(entry.info);
-      State placed{
-          .name = state.name, .shape = state.like_parameter ? std::vector(shape.begin(), shape.end()) : state.shape, .offset = offset};
-      placed.count = element_count(placed.shape);
+      if (!state.like_parameter && piece.range.size() < element_count(info)) {
+        return failure(
+            ErrorKind::kPluginContract,
+            fmt::format("parameter \"{}\" is cut over processes, but its optimizer state \"{}\" has a shape of its own; the optimizer "
+                        "must say that it works on whole tensors (TH_GRANULARITY_TENSOR), or use sharding = \"none\"",
+                        view(info.name), state.name));
+      }
+      State placed{.name = state.name,
+                   .shape = state.like_parameter ? std::vector(shape.begin(), shape.end()) : state.shape,
+                   .like_parameter = state.like_parameter,
+                   .offset = offset};
+      placed.count = 1;
+      if (state.like_parameter) {
+        placed.begin = piece.range.begin - place.begin;
+        placed.count = piece.range.size();
+      } else {
+        for (const int64_t extent : state.shape) placed.count *= static_cast<size_t>(extent);
+      }
       offset += aligned(placed.count);
-      entry.states.push_back(std::move(placed));
+      piece.states.push_back(std::move(placed));
       initial.push_back(state.initial);
     }
   }
   states_ = Buffer<float>(offset);
   fill(states_.items(), 0);
   auto value = initial.begin();
-  for (const Entry &entry : entries_) {
-    for (const State &state : entry.states) fill(states_.items().subspan(state.offset, state.count), static_cast<float>(*value++));
+  for (const Piece &piece : pieces_) {
+    for (const State &state : piece.states) fill(states_.items().subspan(state.offset, state.count), static_cast<float>(*value++));
   }
   return {};
 }
 
-void ParameterStore::make_views(const Model &model) {
-  const bool trains = gradients_.size() > 0;
-  for (Entry &entry : entries_) {
-    for (const State &state : entry.states) {
-      entry.state_views.push_back(float_view(states_.data() + state.offset, state.shape.data(), state.shape.size()));
+void ParameterStore::make_updates() {
+  for (Piece &piece : pieces_) {
+    const th_parameter_info &info = model_->parameters()[piece.parameter];
+    const bool whole = piece.range.size() == element_count(info);
+    const int64_t *shape = whole ? info.shape : &piece.length;
+    const size_t rank = whole ? static_cast<size_t>(info.rank) : 1;
+    for (const State &state : piece.states) {
+      float *data = states_.data() + state.offset;
+      piece.state_views.push_back(state.like_parameter ? float_view(data, shape, rank)
+                                                       : float_view(data, state.shape.data(), state.shape.size()));
     }
-    if (!trains) continue;
-    const auto rank = static_cast<size_t>(entry.info.rank);
-    updates_.push_back({.info = &entry.info,
-                        .master = float_view(parameters_.data() + entry.offset, entry.info.shape, rank),
-                        .gradient = float_view(gradients_.data() + entry.offset, entry.info.shape, rank),
-                        .compute_copy = float_view(nullptr, entry.info.shape, rank),
-                        .states = entry.state_views.data(),
+    float *master = held_data(piece.group) + (piece.range.begin - held(piece.group).begin);
+    updates_.push_back({.info = &info,
+                        .master = float_view(master, shape, rank),
+                        .gradient = float_view(nullptr, shape, rank),
+                        .compute_copy = float_view(nullptr, shape, rank),
+                        .states = piece.state_views.data(),
                         .learning_rate = 0,
                         .weight_decay_multiplier = 0});
-  }
-  for (const th_unit_info &info : model.units()) {
-    Unit unit;
-    unit.indices.assign(info.parameters, info.parameters + info.parameter_count);
-    for (const uint32_t index : unit.indices) {
-      Entry &entry = entries_[index];
-      const auto rank = static_cast<size_t>(entry.info.rank);
-      unit.parameters.push_back(float_view(parameters_.data() + entry.offset, entry.info.shape, rank));
-      if (trains) unit.gradients.push_back(float_view(gradients_.data() + entry.offset, entry.info.shape, rank));
-    }
-    unit.modes.resize(unit.indices.size());
-    units_.push_back(std::move(unit));
   }
 }
 
 void ParameterStore::initialise(uint64_t seed) {
-  for (size_t index = 0; index < entries_.size(); ++index) {
-    const Entry &entry = entries_[index];
-    const auto values = parameters_.items().subspan(entry.offset, entry.count);
-    const auto mean = static_cast<float>(entry.info.init_mean), deviation = static_cast<float>(entry.info.init_std);
-    const uint64_t stream = random_stream(RandomPurpose::kInitialisation, index);
-    parallel_for(static_cast<int64_t>(values.size()), kPiece, [&](int64_t begin, int64_t end) {
-      const auto piece = values.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-      if (deviation == 0) return std::fill(piece.begin(), piece.end(), mean);
-      fill_normal(seed, stream, static_cast<uint64_t>(begin), piece);
-      for (float &value : piece) value = mean + deviation * value;
-    });
-  }
-}
-
-const uint32_t *ParameterStore::gradient_modes(uint32_t unit) {
-  Unit &u = units_[unit];
-  for (size_t i = 0; i < u.indices.size(); ++i) {
-    u.modes[i] = entries_[u.indices[i]].has_gradient ? TH_GRADIENT_ADD : TH_GRADIENT_OVERWRITE;
-  }
-  for (const uint32_t index : u.indices) entries_[index].has_gradient = true;
-  return u.modes.data();
-}
-
-void ParameterStore::reset_gradients() {
-  for (Entry &entry : entries_) entry.has_gradient = false;
-}
-
-double ParameterStore::gradient_norm() const {
-  const auto values = gradients_.items();
-  const auto pieces = static_cast<int64_t>((values.size() + kPiece - 1) / kPiece);
-  std::vector<double> sums(static_cast<size_t>(pieces));
-  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t piece = begin; piece < end; ++piece) {
-      const auto part = values.subspan(static_cast<size_t>(piece * kPiece))
-                            .first(std::min<size_t>(kPiece, values.size() - static_cast<size_t>(piece * kPiece)));
-      double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
-      for (size_t i = 0; i < part.size(); ++i) lanes[i % 8] += double{part[i]} * part[i];
-      for (const double lane : lanes) sums[static_cast<size_t>(piece)] += lane;
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    for (const uint32_t index : layout_.groups()[group].parameters) {
+      const Placement &place = layout_.placement(index);
+      const FloatRange range = intersection({place.begin, place.end}, held(group));
+      initialise_piece(seed, index, model_->parameters()[index], range.begin - place.begin,
+                       {held_data(group) + (range.begin - held(group).begin), range.size()});
     }
-  });
-  double sum = 0;
-  for (const double part : sums) sum += part;
-  return std::sqrt(sum);
+  }
 }
 
-std::span<const th_update> ParameterStore::updates(double learning_rate, double weight_decay_multiplier) {
-  for (th_update &update : updates_) {
+void ParameterStore::fetch(uint32_t group) {
+  Gathered &gathered = gathered_[group];
+  const ParameterGroup &placed = layout_.groups()[group];
+  if (gathered.whole.size() > 0) return;
+  gathered.whole = Buffer<float>(placed.size);
+  const FloatRange own = held(group);
+  std::copy_n(held_data(group), own.size(), gathered.whole.data() + own.begin);
+  gathered.pending = spread_.data->all_gather(gathered.whole.items(), placed.cuts);
+}
+
+void ParameterStore::prefetch(uint32_t unit) {
+  if (!cuts_parameters()) return;
+  for (const uint32_t group : layout_.groups_of(unit)) fetch(group);
+}
+
+Result<const th_tensor *> ParameterStore::use(uint32_t unit) {
+  prefetch(unit);
+  for (const uint32_t group : layout_.groups_of(unit)) {
+    Gathered &gathered = gathered_[group];
+    ++gathered.uses;
+    if (gathered.pending) TRAINHOST_CHECK(std::exchange(gathered.pending, nullptr)->wait());
+  }
+  if (cuts_parameters()) {
+    const th_unit_info &info = model_->units()[unit];
+    for (uint32_t i = 0; i < info.parameter_count; ++i) {
+      const Placement &place = layout_.placement(info.parameters[i]);
+      unit_tensors_[unit][i].data = gathered_[place.group].whole.data() + place.begin;
+    }
+  }
+  return unit_tensors_[unit].data();
+}
+
+void ParameterStore::release(uint32_t unit) {
+  for (const uint32_t group : layout_.groups_of(unit)) {
+    Gathered &gathered = gathered_[group];
+    if (--gathered.uses == 0) gathered.whole = Buffer<float>();
+  }
+}
+
+std::span<const th_update> ParameterStore::updates(const GradientStore &gradients, double learning_rate, double weight_decay_multiplier) {
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    th_update &update = updates_[i];
+    update.gradient.data =
+        const_cast<float *>(gradients.reduced(pieces_[i].group) + (pieces_[i].range.begin - updated(pieces_[i].group).begin));
     update.learning_rate = learning_rate * update.info->lr_scale;
     update.weight_decay_multiplier = update.info->weight_decay != 0 ? weight_decay_multiplier : 0;
   }
   return updates_;
 }
 
-std::vector<NamedTensor> ParameterStore::tensors() {
+std::vector<uint32_t> ParameterStore::stages_of(uint32_t group) const {
+  std::vector<uint32_t> stages;
+  for (const uint32_t user : layout_.groups()[group].users) stages.push_back(spread_.stage_of[user]);
+  stages.erase(std::unique(stages.begin(), stages.end()), stages.end());
+  return stages;
+}
+
+// The owner of a tied parameter sends what it has updated to the other stages that use it.
+Result<> ParameterStore::lend_updated() {
+  std::vector<std::unique_ptr<Pending>> pending;
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    const std::vector<uint32_t> stages = stages_of(group);
+    const std::span<float> values(held_data(group) + (updated(group).begin - held(group).begin), updated(group).size());
+    if (borrowed(group)) pending.push_back(spread_.ties->receive(values, stages.front()));
+    for (size_t i = 1; i < stages.size() && !borrowed(group); ++i) pending.push_back(spread_.ties->send(values, stages[i]));
+  }
+  for (const auto &one : pending) TRAINHOST_CHECK(one->wait());
+  return {};
+}
+
+Result<> ParameterStore::share_updated() {
+  TRAINHOST_CHECK(lend_updated());
+  if (spread_.sharding != Sharding::kOptimizer && spread_.sharding != Sharding::kGradients) return {};
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    const ParameterGroup &placed = layout_.groups()[group];
+    gathered_[group].pending = spread_.data->all_gather({held_data(group), placed.size}, placed.cuts);
+  }
+  return {};
+}
+
+std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
   std::vector<NamedTensor> tensors;
-  for (Entry &entry : entries_) {
-    const std::string name(entry.info.name.data, entry.info.name.length);
-    const auto shape = shape_of(entry.info);
-    tensors.push_back({"model." + name, {shape.begin(), shape.end()}, parameters_.items().subspan(entry.offset, entry.count)});
-    for (const State &state : entry.states) {
-      tensors.push_back({"optimizer." + name + "." + state.name, state.shape, states_.items().subspan(state.offset, state.count)});
+  const bool all_ranks_hold_all = spread_.sharding == Sharding::kNone;
+  if (to_save && all_ranks_hold_all && spread_.data->rank() > 0) return tensors;
+  for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
+    if (to_save && borrowed(group)) continue;
+    for (const uint32_t index : layout_.groups()[group].parameters) {
+      const th_parameter_info &info = model_->parameters()[index];
+      const Placement &place = layout_.placement(index);
+      const FloatRange range = intersection({place.begin, place.end}, to_save ? updated(group) : held(group));
+      if (range.size() == 0) continue;
+      const auto shape = shape_of(info);
+      tensors.push_back({.name = "model." + std::string(view(info.name)),
+                         .shape = {shape.begin(), shape.end()},
+                         .begin = range.begin - place.begin,
+                         .values = {held_data(group) + (range.begin - held(group).begin), range.size()}});
+    }
+  }
+  for (const Piece &piece : pieces_) {
+    const std::string name(view(model_->parameters()[piece.parameter].name));
+    for (const State &state : piece.states) {
+      tensors.push_back({.name = "optimizer." + name + "." + state.name,
+                         .shape = state.shape,
+                         .begin = state.begin,
+                         .values = states_.items().subspan(state.offset, state.count)});
     }
   }
   return tensors;
 }
+
+std::vector<NamedTensor> ParameterStore::tensors_to_save() { return tensors(true); }
+std::vector<NamedTensor> ParameterStore::tensors_to_load() { return tensors(false); }
 
 }  // namespace trainhost

@@ -1,7 +1,8 @@
-// All parameters, gradients and optimizer states of the process, in flat buffers.
+// The parameters and optimizer states that this process holds, in flat buffers.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,68 +12,95 @@
 #include "device/buffer.h"
 #include "plugin_host/adapters/model.h"
 #include "plugin_host/adapters/optimizer.h"
+#include "train/parameter_layout.h"
+#include "train/spread.h"
 
 namespace trainhost {
 
-// Parameters lie in unit order, each beginning on a multiple of 64 bytes; gradients likewise. Views stay valid as long as the store.
-// One thread.
+class GradientStore;
+
+// Views stay valid as long as the store, except those of use(). One thread; with several ranks all call the same functions in the same
+// order.
 class ParameterStore {
  public:
-  // Float32 parameters, zero; gradients and states only with an optimizer (null: for evaluation and generation). The model must
-  // outlive the store. Errors: the optimizer's; kInternal when memory runs out, saying how much was needed.
-  static Result<ParameterStore> create(const Model &model, const Optimizer *optimizer);
+  // Float32 parameters, zero; states only with an optimizer (null: for evaluation and generation). The model, the groups and the
+  // optimizer outlive the store. Errors: the optimizer's; kPluginContract when it cannot be cut as wanted; kInternal when memory runs out.
+  static Result<ParameterStore> create(const Model &model, const Optimizer *optimizer, const Spread &spread);
 
   // Fills the parameters as the model describes, from the counter-based generator: a function of (seed, parameter index, element).
   void initialise(uint64_t seed);
 
-  // The parameters of a unit in the order of its info, and their gradients.
-  const th_tensor *parameters(uint32_t unit) const { return units_[unit].parameters.data(); }
-  th_tensor *gradients(uint32_t unit) { return units_[unit].gradients.data(); }
+  // The parameters of a unit, whole, in the order of its info; valid until release(unit). Waits for what other ranks hold of them.
+  Result<const th_tensor *> use(uint32_t unit);
+  // Begins to fetch what use(unit) will need. Only one that will be used.
+  void prefetch(uint32_t unit);
+  void release(uint32_t unit);
+  // As in th_call: whether parameters stay where they are between a unit's forward and its backward.
+  int32_t lifetime() const { return cuts_parameters() ? TH_KEEP_DURING_CALL : TH_KEEP_UNTIL_BACKWARD; }
 
-  // Modes for the backward of a unit: overwrite where the parameter has no gradient yet since the last reset, else add; afterwards
-  // each has one.
-  const uint32_t *gradient_modes(uint32_t unit);
-  void reset_gradients();
+  // One entry for each parameter, or piece of one, that this process updates, with its gradient and the given rates.
+  std::span<const th_update> updates(const GradientStore &gradients, double learning_rate, double weight_decay_multiplier);
+  // After an update: lets the other ranks have what they do not update themselves. use() waits for it. kUnavailable as with Pending.
+  Result<> share_updated();
 
-  // Euclidean norm of the whole gradient, in double precision; does not depend on the number of threads.
-  double gradient_norm() const;
+  // What a checkpoint holds, "model.NAME" and "optimizer.NAME.STATE": the pieces that this process is to save, which with those of all
+  // ranks are everything once; and those that it must load.
+  std::vector<NamedTensor> tensors_to_save();
+  std::vector<NamedTensor> tensors_to_load();
 
-  // One entry per parameter for Optimizer::update, with the given rates.
-  std::span<const th_update> updates(double learning_rate, double weight_decay_multiplier);
-
-  // What a checkpoint holds: "model.NAME" and "optimizer.NAME.STATE".
-  std::vector<NamedTensor> tensors();
-
-  uint64_t parameter_count() const { return elements_; }
-  uint64_t bytes() const { return (parameters_.size() + gradients_.size() + states_.size()) * sizeof(float); }
+  const ParameterLayout &layout() const { return layout_; }
+  const Spread &spread() const { return spread_; }
+  // Whether another pipeline stage owns the group.
+  bool borrowed(uint32_t group) const { return !spread_.units.contains(layout_.groups()[group].users.front()); }
+  // The stages that use a group, in their order; the first one owns it.
+  std::vector<uint32_t> stages_of(uint32_t group) const;
+  // The floats of a group whose gradients, summed over all ranks, this process needs for its update.
+  FloatRange updated(uint32_t group) const;
+  uint64_t parameter_count() const { return elements_; }  // of the whole model
 
  private:
-  ParameterStore() = default;
+  ParameterStore(const Model &model, const Spread &spread, int32_t granularity);
+
   struct State {
     std::string name;
-    std::vector<int64_t> shape;
-    size_t offset = 0, count = 0;
+    std::vector<int64_t> shape;  // of the whole
+    bool like_parameter = true;
+    size_t offset = 0, begin = 0, count = 0;  // floats in states_; elements [begin, begin + count) of the whole
   };
-  struct Entry {
-    th_parameter_info info;
-    size_t offset = 0, count = 0;
+  // A parameter, or the piece of it, that this process updates.
+  struct Piece {
+    uint32_t parameter = 0, group = 0;
+    FloatRange range;  // in the group
+    int64_t length = 0;
     std::vector<State> states;
     std::vector<th_tensor> state_views;
-    bool has_gradient = false;
   };
-  struct Unit {
-    std::vector<uint32_t> indices;
-    std::vector<th_tensor> parameters, gradients;
-    std::vector<uint32_t> modes;
+  struct Gathered {
+    Buffer<float> whole;
+    uint32_t uses = 0;
+    std::unique_ptr<Pending> pending;
   };
-  void lay_out(const Model &model);
-  Result<> lay_out_states(const Optimizer &optimizer);
-  void make_views(const Model &model);
 
-  std::vector<Entry> entries_;
-  std::vector<Unit> units_;
+  bool cuts_parameters() const { return spread_.sharding == Sharding::kParameters; }
+  FloatRange held(uint32_t group) const;  // of the parameters
+  float *held_data(uint32_t group) { return parameters_.data() + held_offsets_[group]; }
+  float *whole(uint32_t group) { return cuts_parameters() ? gathered_[group].whole.data() : held_data(group); }
+  Result<> lend_updated();
+  void find_pieces();
+  Result<> lay_out_states(const Optimizer &optimizer);
+  void make_updates();
+  void fetch(uint32_t group);
+  std::vector<NamedTensor> tensors(bool to_save);
+
+  const Model *model_;
+  Spread spread_;
+  ParameterLayout layout_;
+  std::vector<size_t> held_offsets_;  // of each group's held parameters
+  Buffer<float> parameters_, states_;
+  std::vector<Gathered> gathered_;                    // per group
+  std::vector<std::vector<th_tensor>> unit_tensors_;  // per unit
+  std::vector<Piece> pieces_;
   std::vector<th_update> updates_;
-  Buffer<float> parameters_, gradients_, states_;
   uint64_t elements_ = 0;
 };
 

@@ -4,18 +4,36 @@
 
 #include <fmt/format.h>
 
+#include "collectives/agreement.h"
+
 namespace trainhost {
+
+// Loss and gradient of the step, summed over all ranks.
+Result<> TrainStep::measure(const StepBatch &batch, Report &report) {
+  const Spread &spread = parameters_.spread();
+  ExactSum weight;
+  for (const TokenBatch &micro_batch : batch.micro_batches) weight.add(micro_batch.weight());
+  TRAINHOST_TRY(const auto weights, sum_over(*spread.data, {weight}));
+  if (weights[0].value() == 0)
+    return failure(ErrorKind::kData, fmt::format("step {}: no token of the batch counts in the loss", batch.step));
+  ExactSum loss, squares;
+  TRAINHOST_CHECK(runner_.forward_backward(batch.micro_batches,
+                                           {.loss_scale = 1 / weights[0].value(),
+                                            .seed = seed_,
+                                            .step = batch.step,
+                                            .first = spread.data->rank(),
+                                            .stride = spread.data->size()},
+                                           loss));
+  gradients_.add_squares(squares);
+  TRAINHOST_TRY(const auto sums, sum_over(*spread.world, {loss, squares}));
+  report.loss = sums[0].value();
+  report.gradient_norm = std::sqrt(sums[1].value());
+  return {};
+}
 
 Result<TrainStep::Report> TrainStep::run(const StepBatch &batch, Optimizer &optimizer, const ScheduleValues &schedule, TrainState &state) {
   Report report;
-  const double weight = batch.weight();
-  if (weight == 0) return failure(ErrorKind::kData, fmt::format("step {}: no token of the batch counts in the loss", batch.step));
-  parameters_.reset_gradients();
-  for (uint32_t i = 0; i < batch.micro_batches.size(); ++i) {
-    TRAINHOST_TRY(const double loss, runner_.forward_backward(batch.micro_batches[i], 1 / weight, seed_, batch.step, i));
-    report.loss += loss;
-  }
-  report.gradient_norm = parameters_.gradient_norm();
+  TRAINHOST_CHECK(measure(batch, report));
 
   if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
     report.outcome = Outcome::kNotFinite;
@@ -38,7 +56,8 @@ Result<TrainStep::Report> TrainStep::run(const StepBatch &batch, Optimizer &opti
                             .gradient_scale = &gradient_scale,
                             .momentum = schedule.momentum,
                             .stream = nullptr};
-  TRAINHOST_CHECK(optimizer.update(call, parameters_.updates(schedule.learning_rate, schedule.weight_decay_multiplier)));
+  TRAINHOST_CHECK(optimizer.update(call, parameters_.updates(gradients_, schedule.learning_rate, schedule.weight_decay_multiplier)));
+  TRAINHOST_CHECK(parameters_.share_updated());
   ++state.updates;
   return report;
 }

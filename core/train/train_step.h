@@ -10,6 +10,7 @@
 #include "plugin_host/adapters/lr_scheduler.h"
 #include "plugin_host/adapters/optimizer.h"
 #include "recipe/recipe.h"
+#include "train/gradient_store.h"
 #include "train/model_runner.h"
 #include "train/train_state.h"
 
@@ -26,17 +27,20 @@ class TrainStep {
   };
 
   // The arguments must outlive the step. seed: of the model's randomness.
-  TrainStep(ModelRunner &runner, ParameterStore &parameters, const Recipe::Training &settings, uint64_t seed)
-      : runner_(runner), parameters_(parameters), settings_(settings), seed_(seed) {}
+  TrainStep(ModelRunner &runner, ParameterStore &parameters, GradientStore &gradients, const Recipe::Training &settings, uint64_t seed)
+      : runner_(runner), parameters_(parameters), gradients_(gradients), settings_(settings), seed_(seed) {}
 
-  // Loss is the sum over weighted tokens divided by the step's whole weight, so it does not depend on how micro-batches are cut.
-  // Without an update (spike or not finite) parameters and optimizer states keep their bits. state.updates and the spike window move on;
-  // state.step is the caller's. Errors: a plugin's.
+  // `batch`: this rank's micro-batches. Loss is the sum over weighted tokens of all ranks divided by the step's whole weight, so it does
+  // not depend on how micro-batches are cut. Every rank reports the same. Without an update (spike or not finite) parameters and optimizer
+  // states keep their bits. state.updates and the spike window move on; state.step is the caller's. Errors: a plugin's.
   Result<Report> run(const StepBatch &batch, Optimizer &optimizer, const ScheduleValues &schedule, TrainState &state);
 
  private:
+  Result<> measure(const StepBatch &batch, Report &report);
+
   ModelRunner &runner_;
   ParameterStore &parameters_;
+  GradientStore &gradients_;
   const Recipe::Training &settings_;
   uint64_t seed_;
 };

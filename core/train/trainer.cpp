@@ -8,11 +8,13 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
 
 constexpr uint32_t kNotFiniteAtMost = 10;       // in a row, before the run gives up
+constexpr uint32_t kStepsAhead = 4;             // that batches are built before they are needed
 constexpr uint32_t kRollbacksAtMost = 5;        // per run
 constexpr uint64_t kRollbackSkipsAtMost = 100;  // steps before the fault whose batches are passed over after going back
 
@@ -25,7 +27,7 @@ double forward_flops_per_token(const Model &model) {
 }  // namespace
 
 Trainer::Trainer(Parts parts)
-    : parts_(std::move(parts)), step_(parts_.runner, parts_.parameters, parts_.recipe.training, parts_.recipe.run.seed) {}
+    : parts_(std::move(parts)), step_(parts_.runner, parts_.parameters, parts_.gradients, parts_.recipe.training, parts_.recipe.run.seed) {}
 
 Result<> Trainer::run(TrainState &state) {
   state_ = &state;
@@ -35,8 +37,9 @@ Result<> Trainer::run(TrainState &state) {
     TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
     TRAINHOST_TRY(const StepReport report, train(batch));
     for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
-    if (checkpoint_due() || parts_.stop) TRAINHOST_CHECK(save());
-    if (parts_.stop && state.step < parts_.axis.total_steps()) {
+    TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop));
+    if (checkpoint_due() || stop) TRAINHOST_CHECK(save());
+    if (stop && state.step < parts_.axis.total_steps()) {
       return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", state.step));
     }
   }
@@ -96,7 +99,7 @@ Result<> Trainer::react_to(const TrainStep::Report &outcome) {
 // Goes back to the newest checkpoint and passes over the batches that led to the fault; without a checkpoint the step is skipped.
 Result<> Trainer::roll_back() {
   const uint64_t fault = state_->step;
-  auto tensors = parts_.parameters.tensors();
+  auto tensors = parts_.parameters.tensors_to_load();
   TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, parts_.fingerprints));
   if (!saved) {
     log_warning(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
@@ -139,7 +142,7 @@ Result<> Trainer::save() {
                                                                  .label = label(),
                                                                  .fingerprints = parts_.fingerprints,
                                                                  .trainer_state = state_->to_json(),
-                                                                 .tensors = parts_.parameters.tensors()}));
+                                                                 .tensors = parts_.parameters.tensors_to_save()}));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   log_info(fmt::format("saved {} in {:.2f} s", path, seconds));
   std::vector<std::string> always_keep = parts_.recipe.checkpoint.always_keep;
@@ -148,8 +151,10 @@ Result<> Trainer::save() {
 }
 
 void Trainer::start_prefetching() {
+  const ProcessGroup &data = *parts_.parameters.spread().data;
+  const Share share{.index = data.rank(), .of = data.size()};
   prefetcher_.reset();
-  prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, parts_.axis.total_steps());
+  prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, parts_.axis.total_steps(), kStepsAhead, share);
 }
 
 }  // namespace trainhost

@@ -32,6 +32,7 @@ class Trainer {
     Model &model;
     ModelRunner &runner;
     ParameterStore &parameters;
+    GradientStore &gradients;
     PhaseParts &phases;
     CheckpointDirectory &checkpoints;
     Fingerprints fingerprints;

@@ -21,7 +21,7 @@ th_call call_of(uint32_t unit, bool training) {
   return {.struct_size = sizeof(th_call),
           .training = training,
           .parameter_lifetime = TH_KEEP_UNTIL_BACKWARD,
-          .reserved = 0,
+          .keep = training,
           .stream = nullptr,
           .seed = 1,
           .offset = unit};
@@ -60,7 +60,7 @@ ModelRunner::ModelRunner(const std::string &plugin, const std::map<std::string, 
                                        .device_index = 0,
                                        .compute_code = TH_DTYPE_FLOAT,
                                        .compute_bits = 32,
-                                       .reserved = 0,
+                                       .keep = training,
                                        .sequence_length = static_cast<uint32_t>(options.sequence_length),
                                        .tokens = static_cast<uint64_t>(options.tokens)};
   model_ = unwrap(Model::create(plugin_under_test(PluginKind::kModel, plugin, parameters), model_options));

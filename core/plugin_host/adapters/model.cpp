@@ -123,10 +123,10 @@ Result<th_saved *> Model::forward(uint32_t unit, const th_call &call, const th_b
                                   const th_tensor &input, th_tensor &output) {
   th_saved *saved = nullptr;
   TRAINHOST_CHECK(check(api_->forward(self_, unit, &call, &batch, parameters, &input, &output, &saved), "forward", unit));
-  if (saved != nullptr && call.training == 0) {
+  if (saved != nullptr && (call.training == 0 || call.keep == 0)) {
     release(saved);
     return plugin_->broken_contract(fmt::format("forward of unit {} \"{}\"", unit, view(units_[unit].name)),
-                                    "keeps something, though nothing is trained");
+                                    "keeps something, though nothing was to be kept");
   }
   return saved;
 }

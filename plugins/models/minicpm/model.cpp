@@ -59,7 +59,7 @@ th_saved *Model::forward(uint32_t unit, const th_call &call, const th_batch &th_
   }
   check_positions(batch);
   Block::Saved saved = block_.forward(batch, weights.items.data(), x, data<float>(output));
-  return call.training ? to_handle(std::move(saved)) : nullptr;
+  return call.training && call.keep ? to_handle(std::move(saved)) : nullptr;
 }
 
 void Model::backward(uint32_t unit, const th_call &, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,

@@ -33,7 +33,7 @@ TEST(Prefetcher, EndsAtOnceWhateverItWasDoing) {
     for (int taken = 0; taken < i % 5; ++taken) ASSERT_TRUE(prefetcher.next());
     if (i % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that it waits for room
   }
-  Prefetcher nothing(*stream, 5, 5);
+  Prefetcher nothing(*stream, 5, 5, 4);
 }
 
 TEST(Prefetcher, PassesAFailureOnAndGoesOnFailing) {
@@ -41,7 +41,7 @@ TEST(Prefetcher, PassesAFailureOnAndGoesOnFailing) {
   test.add_phase("all", 32 * 1000, {{"a", 1}});
   const auto stream = test.stream();
   std::filesystem::resize_file(test.data().sources[0].training->path() + ".bin", 0);
-  Prefetcher prefetcher(*stream, 0, 1000);
+  Prefetcher prefetcher(*stream, 0, 1000, 4);
   for (int i = 0; i < 3; ++i) {
     const auto batch = prefetcher.next();
     ASSERT_FALSE(batch);

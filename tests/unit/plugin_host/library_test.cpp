@@ -43,7 +43,7 @@ TEST(Library, WithABadTableIsRefused) {
   EXPECT_EQ(complaint("null_table", contract), "get_kind gives no table for \"th.kind.model/1\", though that is the kind in its manifest");
   EXPECT_EQ(complaint("null_slot", contract), "its table \"th.kind.model/1\" has null in the required slot \"backward\"");
   EXPECT_EQ(complaint("short_table", contract), "its table \"th.kind.model/1\" has struct_size 72, at least 80 is needed");
-  EXPECT_EQ(complaint("other_draft", contract), "its table \"th.kind.model/1\" is of draft 2, this trainhost has draft 1");
+  EXPECT_EQ(complaint("other_draft", contract), "its table \"th.kind.model/1\" is of draft 3, this trainhost has draft 2");
 }
 
 }  // namespace

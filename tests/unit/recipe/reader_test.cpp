@@ -48,6 +48,7 @@ const std::string kWhole = R"(
 directory = "out"
 tokens = "1.5M tokens"
 seed = 7
+reduction = "fixed"
 device = "cpu"
 precision = "fp32"
 [[source]]
@@ -101,9 +102,17 @@ micro_batch = 2048
 gradient_clip = 0.5
 on_spike = "continue"
 on_nan = "stop"
+recompute = 3
+memory = "20GiB"
+[parallel]
+sharding = "parameters"
+pipeline_stages = 2
+heartbeat = 0.5
+timeout = 60
 [checkpoint]
 every = "100 steps"
 keep = 5
+asynchronous = true
 always_keep = ["end of stable"]
 [evaluation]
 every = "64Ki tokens"
@@ -145,7 +154,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.sources[0].licence, "CC0");
   EXPECT_EQ(recipe.sources[0].held_out, 0.02);
   EXPECT_EQ(recipe.sources[0].on_bad_input, "refuse");
-  EXPECT_EQ(recipe.sources[0].position.line, 8);
+  EXPECT_EQ(recipe.sources[0].position.line, 9);
   EXPECT_EQ(recipe.sources[1].loss_on, "answers");
   EXPECT_EQ(recipe.tokenizer.plugin, "byte");
   EXPECT_EQ(recipe.packing.mode, "concatenate");
@@ -156,7 +165,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(std::get<double>(recipe.model.parameters.at("scale").value), 1.0);
   EXPECT_EQ(std::get<bool>(recipe.model.parameters.at("tied").value), true);
   EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("odd key").value), "line\nfeed");
-  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 31);
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 32);
   EXPECT_EQ(recipe.optimizer.plugin, "org.example.lion");
   EXPECT_EQ(recipe.schedule.plugin, "wsd");
   EXPECT_EQ(std::get<std::string>(recipe.schedule.parameters.at("warmup").value), "2%");
@@ -176,6 +185,14 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.training.gradient_clip, 0.5);
   EXPECT_EQ(recipe.training.on_spike, "continue");
   EXPECT_EQ(recipe.training.on_nan, "stop");
+  EXPECT_EQ(recipe.training.recompute, 3u);
+  EXPECT_EQ(recipe.training.memory_bytes, uint64_t{20} << 30);
+  EXPECT_EQ(recipe.run.reduction, "fixed");
+  EXPECT_EQ(recipe.parallel.sharding, "parameters");
+  EXPECT_EQ(recipe.parallel.pipeline_stages, 2u);
+  EXPECT_EQ(recipe.parallel.heartbeat, 0.5);
+  EXPECT_EQ(recipe.parallel.timeout, 60);
+  EXPECT_TRUE(recipe.checkpoint.asynchronous);
   EXPECT_EQ(recipe.checkpoint.every.unit, Amount::Unit::kSteps);
   EXPECT_EQ(recipe.checkpoint.every.value, 100);
   EXPECT_EQ(recipe.checkpoint.keep, 5u);
@@ -332,11 +349,11 @@ TEST_F(Reader, FingerprintsWhatTrainingDependsOn) {
   EXPECT_EQ(trunk.size(), 64u);
   for (const char *same :
        {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5", "checkpoint.keep=9",
-        "branch.linear.batch=4096", "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
+        "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1", "training.recompute=all", "training.memory=1GiB", "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
     EXPECT_EQ(fingerprint({same}), trunk) << same;
   for (const char *other :
        {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3", "packing.document_mask=true",
-        "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9", "training.gradient_clip=0.0", "training.micro_batch=auto"})
+        "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9", "training.gradient_clip=0.0", "run.reduction=fast", "training.micro_batch=auto"})
     EXPECT_NE(fingerprint({other}), trunk) << other;
 }
 

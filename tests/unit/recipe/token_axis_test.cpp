@@ -36,6 +36,37 @@ TEST(TokenAxis, RoundsPhasesUpToWholeSteps) {
   EXPECT_EQ(axis.total_tokens(), 1100u);
 }
 
+TEST(TokenAxis, CutsStepsSoThatAllRanksHaveAsManyMicroBatches) {
+  Recipe shared = recipe(4800, 480, {phase("train")});  // 48 sequences of 10 tokens
+  shared.training.micro_batch_tokens = 100;
+  EXPECT_EQ(TokenAxis(shared, 1).phases()[0].micro_batch_sequences, 10u);
+  EXPECT_EQ(TokenAxis(shared, 2).phases()[0].micro_batch_sequences, 8u);   // of 24
+  EXPECT_EQ(TokenAxis(shared, 3).phases()[0].micro_batch_sequences, 8u);   // of 16
+  EXPECT_EQ(TokenAxis(shared, 4).phases()[0].micro_batch_sequences, 6u);   // of 12
+  EXPECT_EQ(TokenAxis(shared, 48).phases()[0].micro_batch_sequences, 1u);
+  shared.training.micro_batch_tokens = 0;
+  EXPECT_EQ(TokenAxis(shared, 2).phases()[0].micro_batch_sequences, 24u);
+  shared.run.reduction = "fixed";
+  for (const uint32_t ranks : {1u, 2u, 4u, 8u}) {
+    EXPECT_EQ(TokenAxis(shared, ranks).phases()[0].micro_batch_sequences, 6u);
+    EXPECT_TRUE(check_shares(shared, ranks));
+  }
+}
+
+TEST(TokenAxis, RefusesRanksThatCannotShareAStep) {
+  Recipe shared = recipe(4800, 480, {phase("train")});
+  EXPECT_TRUE(check_shares(shared, 3));
+  EXPECT_EQ(check_shares(shared, 5).error().message,
+            "phase \"train\": a step of 48 sequences of 10 tokens cannot be shared equally by 5 processes; the nearest batches that can: "
+            "450 and 500 tokens");
+  shared.run.reduction = "fixed";
+  shared.training.micro_batch_tokens = 160;
+  EXPECT_EQ(check_shares(shared, 2).error().message,
+            "phase \"train\": with reduction = \"fixed\" a step is cut into 3 micro-batches of 160 tokens, which 2 processes cannot share "
+            "equally; set training.micro_batch to 120 tokens");
+  EXPECT_TRUE(check_shares(shared, 3));
+}
+
 TEST(TokenAxis, FollowsThePhasesBatchesAndLengths) {
   Phase large = phase("large", "7 steps");
   large.overrides.batch_tokens = 200;

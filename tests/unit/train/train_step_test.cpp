@@ -45,13 +45,14 @@ class TrainStepTest : public testing::Test {
   TrainStepTest() {
     model = *Model::create(plugin_under_test(PluginKind::kModel, "bigram"), options());
     optimizer = *Optimizer::create(plugin_under_test(PluginKind::kOptimizer, "sgd"));
-    parameters.emplace(*ParameterStore::create(*model, optimizer.get()));
+    parameters.emplace(*ParameterStore::create(*model, optimizer.get(), unspread(*model, *process)));
     parameters->initialise(3);
-    runner.emplace(*model, *parameters);
+    gradients.emplace(*model, *parameters, Reduction::kFast);
+    runner.emplace(ModelRunner::Parts{.model = *model, .parameters = *parameters, .gradients = &*gradients, .recomputed = {}});
   }
 
   TrainStep::Report run(const StepBatch &batch, double learning_rate = 0) {
-    TrainStep step(*runner, *parameters, settings, 1);
+    TrainStep step(*runner, *parameters, *gradients, settings, 1);
     ScheduleValues schedule;
     schedule.learning_rate = learning_rate;
     schedule.momentum = std::numeric_limits<double>::quiet_NaN();
@@ -62,7 +63,7 @@ class TrainStepTest : public testing::Test {
 
   std::vector<float> values() {
     std::vector<float> all;
-    for (const NamedTensor &tensor : parameters->tensors()) all.insert(all.end(), tensor.values.begin(), tensor.values.end());
+    for (const NamedTensor &tensor : parameters->tensors_to_load()) all.insert(all.end(), tensor.values.begin(), tensor.values.end());
     return all;
   }
 
@@ -70,7 +71,9 @@ class TrainStepTest : public testing::Test {
   TrainState state;
   std::unique_ptr<Model> model;
   std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<ProcessGroup> process = single_process();
   std::optional<ParameterStore> parameters;
+  std::optional<GradientStore> gradients;
   std::optional<ModelRunner> runner;
 };
 
@@ -78,7 +81,7 @@ const std::vector<int32_t> kTokens = {0, 1, 2, 3, 4, 3, 2, 1}, kTargets = {1, 2,
 const std::vector<float> kWeights = {1, 1, 0, 1, 1, 1, 1, 0};
 
 TEST_F(TrainStepTest, FreshModelWithEqualLogitsHasTheLossOfAUniformGuess) {
-  for (const NamedTensor &tensor : parameters->tensors()) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
+  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
   EXPECT_NEAR(run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}}).loss, std::log(kVocabulary), 1e-6);
 }
 
@@ -106,7 +109,7 @@ TEST_F(TrainStepTest, ClipsTheUpdateToTheGivenNorm) {
 }
 
 TEST_F(TrainStepTest, ANumberThatIsNotFiniteLeavesEverythingUntouched) {
-  auto tensors = parameters->tensors();
+  auto tensors = parameters->tensors_to_load();
   tensors.front().values[0] = std::numeric_limits<float>::infinity();
   const auto before = values();
   const auto report = run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}}, 1.0);

@@ -9,7 +9,7 @@
 #include "../host.h"
 
 #define TH_KIND_MODEL "th.kind.model/1"
-#define TH_MODEL_DRAFT 1
+#define TH_MODEL_DRAFT 2
 
 typedef struct th_model th_model;
 typedef struct th_saved th_saved; /* what a unit keeps from forward for backward; the plugin's own */
@@ -69,7 +69,8 @@ typedef struct th_batch {
 typedef struct th_call {
   uint32_t struct_size;
   int32_t training; /* 0: evaluate; nothing will be asked back, *saved stays null */
-  int32_t parameter_lifetime, reserved;
+  int32_t parameter_lifetime;
+  int32_t keep; /* when training, 0: *saved stays null, and the unit is run again with keep 1 before its backward */
   void *stream;          /* CUDA: enqueue here, never synchronise; CPU: null */
   uint64_t seed, offset; /* counter-based randomness of this unit and micro-batch; the same again when recomputed */
 } th_call;
@@ -87,7 +88,7 @@ typedef struct th_model_api {
 
   /* parameters: the unit's, in the order of its info, compute dtype, contiguous, read-only. input: [tokens, C], data null for unit 0.
    * output: [tokens, C] to be filled; for the last unit [1] float32: the sum of loss_weights * token loss * loss_scale.
-   * *saved: set when training and the unit wants something kept; the host gives it back to exactly one backward or release.
+   * *saved: set when training, keep is 1 and the unit wants something kept; the host gives it back to exactly one backward or release.
    * Same arguments, same bits: a unit is recomputed by calling it again. [step] */
   th_status (*forward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
                        th_tensor *output, th_saved **saved);

@@ -1,0 +1,81 @@
+#include "app/processes.h"
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "app/stop_signal.h"
+#include "base/log.h"
+#include "collectives/agreement.h"
+#include "collectives/join.h"
+#include "collectives/launch_environment.h"
+
+namespace trainhost {
+namespace {
+
+constexpr std::chrono::milliseconds kLookAgain{100};
+constexpr std::chrono::seconds kSayAgain{30};
+
+std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)); }
+
+}  // namespace
+
+Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
+  TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
+  std::unique_ptr<Processes> processes(new Processes);
+  if (launch.world_size == 1) {
+    processes->world_ = single_process();
+    return processes;
+  }
+  const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
+  TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
+  processes->control_->on_stop([] { request_stop(); });
+  TRAINHOST_TRY(processes->world_, trainhost::join(launch, control, *processes->control_));
+  return processes;
+}
+
+Result<> Processes::first_then_others(const std::string &what, const std::function<Result<>()> &action) {
+  if (!control_) return action();
+  const std::string key = fmt::format("first_then_others/{}", waits_++);
+  if (first()) {
+    const Result<> outcome = action();
+    TRAINHOST_CHECK(control_->set(key, "done"));
+    TRAINHOST_CHECK(agreed(*world_, outcome));
+    return agreed(*world_, {});
+  }
+  // By looking and not by a collective, which has a deadline: rank 0 is alive as long as its heartbeats come.
+  control_->report_activity("waiting for rank 0 to " + what);
+  auto said = std::chrono::steady_clock::now();
+  bool announced = false;
+  while (true) {
+    TRAINHOST_TRY(const auto value, control_->look(key));
+    if (value) break;
+    if (stop_signal() && !std::exchange(announced, true)) control_->announce_stop();  // rank 0 ends its work, and all of them
+    if (std::chrono::steady_clock::now() - said > kSayAgain) {
+      log_info("waiting for rank 0 to " + what);
+      said = std::chrono::steady_clock::now();
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  TRAINHOST_CHECK(agreed(*world_, {}));
+  return agreed(*world_, action());
+}
+
+Result<> Processes::check_same(const std::string &what, const std::string &value) {
+  TRAINHOST_TRY(const auto all, world_->gather(value));
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    return failure(ErrorKind::kRecipe,
+                   fmt::format("rank {} has another {} than rank 0: {} there, {} here; all processes of a run need the same", rank, what,
+                               all[rank], all[0]));
+  }
+  return {};
+}
+
+void Processes::leave(const Result<> &outcome) {
+  if (control_) control_->leave(outcome ? std::string_view() : std::string_view(outcome.error().message));
+}
+
+}  // namespace trainhost

@@ -1,0 +1,39 @@
+// The processes of a run, this one among them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "collectives/control_channel.h"
+#include "collectives/process_group.h"
+#include "recipe/recipe.h"
+
+namespace trainhost {
+
+class Processes {
+ public:
+  // Joins those that the launch environment names; alone when it names none. Returns when all are there. A stop signal to one reaches all.
+  static Result<std::unique_ptr<Processes>> join(const Recipe::Parallel &settings);
+
+  ProcessGroup &world() { return *world_; }
+  bool first() const { return world_->rank() == 0; }
+
+  // Rank 0 does it while the others wait, for as long as it takes; then the others do it, and all fail when one did.
+  Result<> first_then_others(const std::string &what, const std::function<Result<>()> &action);
+
+  // kRecipe on every rank when a rank brings another text than rank 0; names the rank and what differs.
+  Result<> check_same(const std::string &what, const std::string &value);
+
+  // The end of the run for this process, which the others are told, so that they do not take it for lost.
+  void leave(const Result<> &outcome);
+
+ private:
+  Processes() = default;
+  std::unique_ptr<ControlChannel> control_;  // null: alone
+  std::unique_ptr<ProcessGroup> world_;
+  uint32_t waits_ = 0;
+};
+
+}  // namespace trainhost

@@ -1,0 +1,22 @@
+// What all ranks of a group come to know together: sums, and whether something holds or failed anywhere.
+#pragma once
+
+#include <vector>
+
+#include "base/exact_sum.h"
+#include "base/status.h"
+#include "collectives/process_group.h"
+
+namespace trainhost {
+
+// The sums over the ranks of what each gives, the same bits on every rank whatever their number.
+Result<std::vector<ExactSum>> sum_over(ProcessGroup &group, const std::vector<ExactSum> &sums);
+
+// Whether any rank says so.
+Result<bool> any_of(ProcessGroup &group, bool here);
+
+// Success when all ranks bring success; else the failure of the first rank that has one, on every rank, naming it. So nobody goes on to
+// wait for a rank that gave up.
+Result<> agreed(ProcessGroup &group, const Result<> &here);
+
+}  // namespace trainhost
