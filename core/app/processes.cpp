@@ -25,10 +25,6 @@ std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::mil
 Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
   TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
   std::unique_ptr<Processes> processes(new Processes);
-  if (launch.world_size == 1) {
-    processes->world_ = single_process();
-    return processes;
-  }
   const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });
@@ -37,7 +33,6 @@ Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &setti
 }
 
 Result<> Processes::first_then_others(const std::string &what, const std::function<Result<>()> &action) {
-  if (!control_) return action();
   const std::string key = fmt::format("first_then_others/{}", waits_++);
   if (first()) {
     const Result<> outcome = action();
@@ -75,7 +70,7 @@ Result<> Processes::check_same(const std::string &what, const std::string &value
 }
 
 void Processes::leave(const Result<> &outcome) {
-  if (control_) control_->leave(outcome ? std::string_view() : std::string_view(outcome.error().message));
+  control_->leave(outcome ? std::string_view() : std::string_view(outcome.error().message));
 }
 
 }  // namespace trainhost

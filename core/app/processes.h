@@ -31,7 +31,7 @@ class Processes {
 
  private:
   Processes() = default;
-  std::unique_ptr<ControlChannel> control_;  // null: alone
+  std::unique_ptr<ControlChannel> control_;
   std::unique_ptr<ProcessGroup> world_;
   uint32_t waits_ = 0;
 };

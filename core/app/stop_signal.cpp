@@ -33,6 +33,6 @@ const std::atomic<bool> &stop_signal() {
   return request.requested();
 }
 
-void request_stop() { stop = true; }
+void request_stop() { request.request(); }
 
 }  // namespace trainhost

@@ -26,6 +26,9 @@ class StopRequest {
     return !first_.compare_exchange_strong(first, nanoseconds) && nanoseconds - first > 1'000'000'000;
   }
 
+  // The same for a stop that another process was asked for.
+  void request() { requested_ = true; }
+
   const std::atomic<bool> &requested() const { return requested_; }
 
  private:

@@ -78,8 +78,8 @@ Channel connect_through_agent(LaunchEnvironment launch, const ControlSettings &s
 }  // namespace
 
 Channel ControlChannel::connect(const LaunchEnvironment &launch, const ControlSettings &settings) {
-  TRAINHOST_CHECK(check(launch));
   if (launch.world_size == 1) return single_process_channel();
+  TRAINHOST_CHECK(check(launch));
   if (launch.agent_store) return connect_through_agent(launch, settings);
   if (launch.rank == 0) return open_as_rank_0(launch, settings, [](uint16_t) { return Result<>(); });
   return connect_to_master(launch, settings, {launch.master_address, launch.master_port}, nullptr);
