@@ -48,8 +48,9 @@ class BatchView {
 
 // What is kept of a micro-batch between its forward and its backward. Units are counted from the stage's first.
 struct ModelRunner::Pass {
-  Pass(Model &owner, const TokenBatch &batch, double loss_scale, float *token_losses, const th_call &how)
-      : model(owner), view(batch, loss_scale, token_losses), call(how) {}
+  Pass(Model &owner, const TokenBatch &batch, double loss_scale, float *token_losses, const th_call &how, uint64_t at_step = 0,
+       uint64_t its_number = 0)
+      : model(owner), view(batch, loss_scale, token_losses), call(how), step(at_step), number(its_number) {}
   ~Pass() {
     for (th_saved *one : saved) model.release(one);
   }
@@ -60,20 +61,29 @@ struct ModelRunner::Pass {
   Buffer<float> received;              // the input of a stage that is not the first
   std::vector<Buffer<float>> outputs;  // of each unit
   std::vector<th_saved *> saved;       // of each unit whose backward has not consumed it
+  uint64_t step, number;               // of the micro-batch, whose randomness they give
+
+  // How a unit is called: with a random stream of its own.
+  th_call call_of(uint32_t unit, bool keep) const {
+    th_call own = call;
+    own.keep = keep ? 1 : 0;
+    own.random_stream = random_bits(step, random_stream(RandomPurpose::kModel, unit), number);
+    return own;
+  }
 
   float *input_of(uint32_t place) { return place == 0 ? received.data() : outputs[place - 1].data(); }
 };
 
 namespace {
 
-th_call make_call(bool training, int32_t lifetime, uint64_t seed, uint64_t offset) {
+th_call make_call(bool training, int32_t lifetime, uint64_t seed) {
   return {.struct_size = sizeof(th_call),
           .training = training ? 1 : 0,
           .parameter_lifetime = lifetime,
           .keep = 0,
           .stream = nullptr,
           .seed = seed,
-          .offset = offset};
+          .random_stream = 0};
 }
 
 }  // namespace
@@ -98,9 +108,8 @@ Result<> ModelRunner::run_unit(Pass &pass, uint32_t unit, bool keep, const th_te
   }
   TensorView result(static_cast<const float *>(output), {pass.view.rows(), static_cast<int64_t>(parts_.model.units()[unit].output_width)});
   th_tensor result_view = result.view();
-  th_call call = pass.call;
-  call.keep = keep ? 1 : 0;
-  TRAINHOST_TRY(th_saved *const saved, parts_.model.forward(unit, call, pass.view.get(), parameters, input.view(), result_view));
+  TRAINHOST_TRY(th_saved *const saved,
+                parts_.model.forward(unit, pass.call_of(unit, keep), pass.view.get(), parameters, input.view(), result_view));
   pass.saved.resize(std::max<size_t>(pass.saved.size(), place + 1));
   pass.saved[place] = saved;
   return {};
@@ -146,10 +155,8 @@ Result<> ModelRunner::loss_and_backward(Pass &pass, Buffer<float> &gradient, Exa
   TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
   if (last > units.begin) parts_.parameters.prefetch(last - 1);
   const GradientStore::Target target = parts_.gradients->target(last);
-  th_call call = pass.call;
-  call.keep = 1;
-  TRAINHOST_CHECK(parts_.model.loss_and_backward(call, pass.view.get(), parameters, input.view(), loss_view, gradient_view, target.tensors,
-                                                 target.modes));
+  TRAINHOST_CHECK(parts_.model.loss_and_backward(pass.call_of(last, true), pass.view.get(), parameters, input.view(), loss_view,
+                                                 gradient_view, target.tensors, target.modes));
   loss.add(loss_value);
   parts_.parameters.release(last);
   return parts_.gradients->finished(last);
@@ -179,11 +186,10 @@ Result<> ModelRunner::unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gr
   }
   th_tensor input_gradient_view = input_gradient.view();
   const GradientStore::Target target = parts_.gradients->target(unit);
-  th_call call = pass.call;
-  call.keep = 1;
   // backward consumes what was saved, also when it fails
-  TRAINHOST_CHECK(parts_.model.backward(unit, call, pass.view.get(), parameters, input.view(), std::exchange(pass.saved[place], nullptr),
-                                        output_gradient.view(), input_gradient_view, target.tensors, target.modes));
+  TRAINHOST_CHECK(parts_.model.backward(unit, pass.call_of(unit, true), pass.view.get(), parameters, input.view(),
+                                        std::exchange(pass.saved[place], nullptr), output_gradient.view(), input_gradient_view,
+                                        target.tensors, target.modes));
   parts_.parameters.release(unit);
   return parts_.gradients->finished(unit);
 }
@@ -215,9 +221,9 @@ Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, cons
   for (const auto &[forwards, i] : one_forward_one_backward(stages().rank(), stages().size(), static_cast<uint32_t>(batches.size()))) {
     if (forwards) {
       const uint64_t number = context.first + uint64_t{i} * context.stride;
-      const th_call call =
-          make_call(true, parts_.parameters.lifetime(), context.seed, random_stream(RandomPurpose::kModel, context.step << 16 | number));
-      Pass &pass = under_way.try_emplace(i, parts_.model, batches[i], context.loss_scale, nullptr, call).first->second;
+      const th_call call = make_call(true, parts_.parameters.lifetime(), context.seed);
+      Pass &pass =
+          under_way.try_emplace(i, parts_.model, batches[i], context.loss_scale, nullptr, call, context.step, number).first->second;
       TRAINHOST_CHECK(forward(pass));
     } else {
       TRAINHOST_CHECK(backward(under_way.at(i), loss));
@@ -235,7 +241,7 @@ std::vector<bool> recomputed_units(size_t units, uint32_t every) {
 }
 
 Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> losses) {
-  Pass pass(parts_.model, batch, 1.0, losses.data(), make_call(false, parts_.parameters.lifetime(), 0, 0));
+  Pass pass(parts_.model, batch, 1.0, losses.data(), make_call(false, parts_.parameters.lifetime(), 0));
   TRAINHOST_CHECK(forward(pass));
   TRAINHOST_CHECK(settle_sent(0));
   if (!gives_loss()) return {};
@@ -247,13 +253,13 @@ Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> los
   TensorView loss(static_cast<const float *>(&loss_value), {1});
   th_tensor loss_view = loss.view();
   TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
-  TRAINHOST_CHECK(parts_.model.forward(last, pass.call, pass.view.get(), parameters, input.view(), loss_view));
+  TRAINHOST_CHECK(parts_.model.forward(last, pass.call_of(last, false), pass.view.get(), parameters, input.view(), loss_view));
   parts_.parameters.release(last);
   return {};
 }
 
 Result<> ModelRunner::logits(const TokenBatch &batch, std::span<const int32_t> rows, std::span<float> logits) {
-  Pass pass(parts_.model, batch, 1.0, nullptr, make_call(false, parts_.parameters.lifetime(), 0, 0));
+  Pass pass(parts_.model, batch, 1.0, nullptr, make_call(false, parts_.parameters.lifetime(), 0));
   TRAINHOST_CHECK(forward(pass));
   TRAINHOST_CHECK(settle_sent(0));
   if (gives_loss()) {
@@ -265,7 +271,7 @@ Result<> ModelRunner::logits(const TokenBatch &batch, std::span<const int32_t> r
     TensorView output(static_cast<const float *>(logits.data()), {count, static_cast<int64_t>(logits.size()) / count});
     th_tensor output_view = output.view();
     TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
-    TRAINHOST_CHECK(parts_.model.logits(pass.call, pass.view.get(), parameters, input.view(), rows, output_view));
+    TRAINHOST_CHECK(parts_.model.logits(pass.call_of(last, false), pass.view.get(), parameters, input.view(), rows, output_view));
     parts_.parameters.release(last);
   }
   std::vector<size_t> cuts(stages().size() + 1, 0);  // all of it is the last stage's

@@ -24,7 +24,7 @@ th_call call_of(uint32_t unit, bool training) {
           .keep = training,
           .stream = nullptr,
           .seed = 1,
-          .offset = unit};
+          .random_stream = unit};
 }
 
 constexpr th_tensor kNothing{nullptr, TH_DEVICE_CPU, 0, 0, TH_DTYPE_FLOAT, 32, 1, nullptr, nullptr, 0};

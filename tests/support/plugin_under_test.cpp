@@ -7,7 +7,8 @@ namespace trainhost {
 std::unique_ptr<PluginInstance> plugin_under_test(PluginKind kind, const std::string &name,
                                                   const std::map<std::string, ParameterValue> &parameters, const TokenAxis *axis,
                                                   const PluginEvents &events) {
-  const auto manifest = read_manifest(TRAINHOST_BINARY_DIR "/plugins/" + name + ".so");
+  const bool is_path = name.find('/') != std::string::npos;
+  const auto manifest = read_manifest(is_path ? name : TRAINHOST_BINARY_DIR "/plugins/" + name + ".so");
   if (!manifest) throw std::runtime_error(manifest.error().message);
   if (manifest->kind != kind) throw std::runtime_error(describe(*manifest) + " is no " + std::string(to_string(kind)));
   Parameters checked;

@@ -1,4 +1,4 @@
-// A shipped plugin, ready for its kind's adapter, in one call.
+// A plugin, ready for its kind's adapter, in one call.
 #pragma once
 
 #include <map>
@@ -9,7 +9,7 @@
 
 namespace trainhost {
 
-// The plugin NAME of the build tree's plugins/ folder with the given parameters; all others have their defaults. Amounts are resolved
+// The plugin NAME of the build tree's plugins/ folder, or the one at a path, with the given parameters; all others have their defaults. Amounts are resolved
 // on `axis`. Throws std::runtime_error, which fails the test, when the file, its kind or the parameters are not right.
 //
 //   auto optimizer = *Optimizer::create(plugin_under_test(PluginKind::kOptimizer, "adamw", {{"beta1", 0.8}}));

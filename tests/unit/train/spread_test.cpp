@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "support/fixture_plugin.h"
 #include "support/plugin_under_test.h"
 #include "support/thread_group.h"
 #include "train/train_step.h"
@@ -209,6 +210,37 @@ TEST(Spread, PipelineStagesGiveTheSameBits) {
       const Way way{.data_ranks = 2, .stages = 2, .sharding = sharding, .reduction = Reduction::kFast};
       expect_near(train(subject, way), gently, to_string(way));
     }
+  }
+}
+
+// A backward by autograd, dropout, optimizers that need whole tensors or matrices: what the shipped plugins are not.
+TEST(Spread, AModelOnAutogradWithAnyOptimizerGivesTheSameBits) {
+  for (const char *optimizer : {"adamw", "trust_ratio", "orthogonal"}) {
+    Subject subject{.model = fixture_plugin("autograd"), .parameters = {{"layers", int64_t{3}}}, .optimizer = optimizer};
+    if (subject.optimizer != "adamw") subject.optimizer = fixture_plugin(optimizer);
+    const Trained alone = train(subject, {});
+    EXPECT_LT(alone.losses.back(), alone.losses.front());
+    for (const std::string &sharding : kShardings) {
+      const Way way{.data_ranks = 2, .sharding = sharding};
+      expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
+    }
+    for (const Way &way : {Way{.data_ranks = 4, .sharding = "parameters", .recompute = 1}, Way{.data_ranks = 3, .recompute = 2},
+                           Way{.data_ranks = 2, .stages = 2, .sharding = "optimizer"}}) {
+      expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
+    }
+  }
+}
+
+TEST(Spread, OptimizersOfWholeTensorsAlsoUpdateAModelWithTies) {
+  for (const char *optimizer : {"trust_ratio", "orthogonal"}) {
+    const Subject subject{.optimizer = fixture_plugin(optimizer)};
+    const Trained alone = train(subject, {});
+    for (const std::string &sharding : kShardings) {
+      const Way way{.data_ranks = 4, .sharding = sharding};
+      expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
+    }
+    const Way way{.data_ranks = 2, .stages = 2, .sharding = "gradients"};
+    expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
   }
 }
 

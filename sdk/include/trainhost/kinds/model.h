@@ -72,7 +72,7 @@ typedef struct th_call {
   int32_t parameter_lifetime;
   int32_t keep; /* when training, 0: *saved stays null, and the unit is run again with keep 1 before its backward */
   void *stream;          /* CUDA: enqueue here, never synchronise; CPU: null */
-  uint64_t seed, offset; /* counter-based randomness of this unit and micro-batch; the same again when recomputed */
+  uint64_t seed, random_stream; /* for th.rng/1: of this unit and micro-batch alone; the same again in its backward and when recomputed */
 } th_call;
 
 typedef struct th_model_api {
