@@ -22,7 +22,7 @@ Result<> check(const LaunchEnvironment &launch) {
   if (launch.rank >= launch.world_size) {
     return failure(ErrorKind::kUsage, fmt::format("rank {} does not exist in a world of {}", launch.rank, launch.world_size));
   }
-  if (!launch.agent_store && launch.token.empty()) {
+  if (launch.world_size > 1 && !launch.agent_store && launch.token.empty()) {
     return failure(ErrorKind::kUsage, "the run has no token, by which its ranks know each other; start all ranks with the same one");
   }
   return {};

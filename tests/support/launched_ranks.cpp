@@ -40,16 +40,23 @@ LoopbackLaunch::LoopbackLaunch(uint32_t world_size) : world_size_(world_size), l
 LoopbackLaunch::~LoopbackLaunch() { ::close(listener_); }
 
 LaunchEnvironment LoopbackLaunch::rank(uint32_t rank) const {
-  LaunchEnvironment launch;
-  launch.launcher = Launcher::kTrainhost;
-  launch.rank = launch.local_rank = rank;
-  launch.world_size = launch.local_world_size = world_size_;
-  launch.master_port = port_;
-  launch.interface = "127.0.0.1";
-  launch.token = "the token of a test";
+  LaunchEnvironment launch = loopback_rank(rank, world_size_, port_);
   if (rank == 0) launch.listener = ::dup(listener_);
   return launch;
 }
+
+LaunchEnvironment loopback_rank(uint32_t rank, uint32_t world_size, uint16_t port) {
+  LaunchEnvironment launch;
+  launch.launcher = Launcher::kTrainhost;
+  launch.rank = launch.local_rank = rank;
+  launch.world_size = launch.local_world_size = world_size;
+  launch.master_port = port;
+  launch.interface = "127.0.0.1";
+  launch.token = "the token of a test";
+  return launch;
+}
+
+uint16_t free_port() { return LoopbackLaunch(1).port(); }
 
 ControlSettings short_settings() { return {.heartbeat = std::chrono::milliseconds(200), .timeout = std::chrono::seconds(20)}; }
 

@@ -28,6 +28,12 @@ class LoopbackLaunch {
   uint16_t port_ = 0;
 };
 
+// A rank of a world on this machine; rank 0 listens by itself.
+LaunchEnvironment loopback_rank(uint32_t rank, uint32_t world_size, uint16_t port);
+
+// Nobody listened at this port of the loopback a moment ago.
+uint16_t free_port();
+
 // Heartbeats of 200 ms and waits of 20 s.
 ControlSettings short_settings();
 

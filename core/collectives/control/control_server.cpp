@@ -115,9 +115,12 @@ class Server : public ControlServer {
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
       }
-      if (strangers_ == kStrangers) continue;  // closes it
       ::fcntl(socket->native_handle(), F_SETFD, FD_CLOEXEC);
-      ++strangers_;
+      if (strangers_.size() == kStrangers) {  // a rank greets at once; the oldest is somebody else
+        strangers_.front()->close(error);
+        strangers_.pop_front();
+      }
+      strangers_.push_back(socket);
       asio::co_spawn(io_, meet(socket), asio::detached);
     }
   }
@@ -150,7 +153,7 @@ class Server : public ControlServer {
       }
     }
     limit.cancel();
-    --strangers_;
+    strangers_.remove(socket);
   }
 
   Reply reply_to(const Judgement &judgement) const {
@@ -170,8 +173,7 @@ class Server : public ControlServer {
                                              greeting.world_size, launch_.world_size));
     }
     if (verdict == Verdict::kRankTaken) {
-      give_up(ErrorKind::kUsage, fmt::format("two processes were started as rank {}; the first is process {} on host {}", greeting.rank,
-                                             roster_[greeting.rank].process, roster_[greeting.rank].host));
+      give_up(ErrorKind::kUsage, fmt::format("two processes were started as {}", describe_rank(greeting.rank, roster_[greeting.rank], Clock::now())));
     }
   }
 
@@ -343,7 +345,8 @@ class Server : public ControlServer {
   std::string rendezvous_failure() const {
     std::string text = fmt::format("{} did not connect to rank 0 at {} port {} within {:.3g} s", roster_.with_state(State::kAbsent),
                                    launch_.interface, port_, std::chrono::duration<double>(settings_.timeout).count());
-    if (wrong_tokens_ > 0) text += fmt::format("; {} connections were refused because their token was wrong", wrong_tokens_);
+    if (wrong_tokens_ == 1) text += "; 1 connection was refused because its token was wrong";
+    if (wrong_tokens_ > 1) text += fmt::format("; {} connections were refused because their tokens were wrong", wrong_tokens_);
     return text;
   }
 
@@ -388,7 +391,8 @@ class Server : public ControlServer {
   // All that follows belongs to the thread.
   RankRoster roster_;
   std::vector<std::shared_ptr<MessageStream>> streams_;  // by rank
-  size_t strangers_ = 0, wrong_tokens_ = 0;
+  std::list<std::shared_ptr<tcp::socket>> strangers_;
+  size_t wrong_tokens_ = 0;
   bool started_ = false;
   std::optional<ControlMessage> refusal_;
   std::map<std::string, std::string> values_;
