@@ -60,15 +60,16 @@ uint16_t free_port() { return LoopbackLaunch(1).port(); }
 
 ControlSettings short_settings() { return {.heartbeat = std::chrono::milliseconds(200), .timeout = std::chrono::seconds(20)}; }
 
-void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body) {
+void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body,
+                    const ControlSettings &settings) {
   const LoopbackLaunch launch(size);
   std::vector<std::jthread> threads;
   for (uint32_t rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank] {
       const auto environment = launch.rank(rank);
-      const auto channel = expect(ControlChannel::connect(environment, short_settings()));
+      const auto channel = expect(ControlChannel::connect(environment, settings));
       {
-        const auto group = expect(join(environment, short_settings(), *channel));
+        const auto group = expect(join(environment, settings, *channel));
         body(*channel, *group);
       }
       channel->leave();

@@ -38,6 +38,7 @@ uint16_t free_port();
 ControlSettings short_settings();
 
 // Runs body(channel, group) on `size` threads, each a rank over gloo with a control channel of its own; all leave at the end.
-void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body);
+void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body,
+                    const ControlSettings &settings = short_settings());
 
 }  // namespace trainhost::test

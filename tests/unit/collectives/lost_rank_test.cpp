@@ -68,9 +68,13 @@ class RankProcess {
   int wait() {
     says("\n no rank says this\n");
     int status = 0;
-    for (int wait = 0; wait < 3000 && ::waitpid(process_, &status, WNOHANG) == 0; ++wait) ::usleep(10000);
-    process_ = WIFEXITED(status) ? -1 : process_;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    for (int wait = 0; ::waitpid(process_, &status, WNOHANG) == 0; ++wait) {
+      if (wait == 3000) return -1;
+      ::usleep(10000);
+    }
+    if (!WIFEXITED(status)) return -1;
+    process_ = -1;
+    return WEXITSTATUS(status);
   }
 
  private:
