@@ -84,8 +84,9 @@ class RunTest(unittest.TestCase):
         self.assertEqual(done.returncode, expect, f"trainhost {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def start(self, *arguments):
-        return subprocess.Popen([BINARY, *map(str, arguments)], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def start(self, *arguments, **options):
+        return subprocess.Popen([BINARY, *map(str, arguments)], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                **options)
 
     def stop_after_step(self, recipe, directory, step, with_signal=signal.SIGTERM):
         """Runs until the log shows the step, sends the signal, returns (exit code, output)."""

@@ -1,0 +1,144 @@
+"""trainhost --processes with the real program: restarts, signals, exit codes, and what the ranks leave behind."""
+import json
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+from trainhost_run import MINICPM, RunTest, newest_checkpoint, read_log, tensors, training_log
+
+
+def children_of(process):
+    """The processes that this one has started."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(status["PPid"]) == process:
+            found.append(int(folder.name))
+    return found
+
+
+class LauncherTest(RunTest):
+    def wait_for_step(self, directory, step, process):
+        log = self.scratch / directory / "log" / "metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while not any(line["step"] >= step for line in read_log(log) if line["kind"] == "step"):
+            self.assertIsNone(process.poll(), "ended too early")
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.002)
+
+    def launch(self, directory, *arguments):
+        """(the launcher at work, its rank, the recipe), a few steps into a run of 400."""
+        recipe = self.recipe(directory, MINICPM, tokens=204800, name=f"{directory}.toml")
+        process = self.start("--recipe", recipe, "--processes", 1, *arguments)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.wait_for_step(directory, 5, process)
+        rank, = children_of(process.pid)
+        return process, rank, recipe
+
+    def finish(self, process):
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def test_every_rank_refuses_a_bad_recipe_and_is_not_started_again(self):
+        recipe = self.recipe("run", held_out="held_in")
+        done = self.trainhost("--recipe", recipe, "--processes", 3, expect=78)
+        for prefix in ("error: ", "[rank 1] error: ", "[rank 2] error: "):
+            self.assertIn(f"{prefix}{recipe}", done.stderr)
+        self.assertEqual(done.stderr.count("`source.held_in`: unknown key"), 6)  # two sources, three ranks: each started once
+        self.assertRegex(done.stderr.splitlines()[-1], r"error: rank \d \(process \d+\) ended with exit code 78, which another start would not change")
+
+    def test_a_killed_rank_is_started_again_and_the_run_ends_as_an_undisturbed_one(self):
+        process, rank, _ = self.launch("disturbed")
+        os.kill(rank, signal.SIGKILL)
+        code, output = self.finish(process)
+        self.assertEqual(code, 0, output)
+        self.assertIn(f"warning: rank 0 (process {rank}) was killed by signal 9 (Killed)", output)
+        self.assertIn("all ranks start again (restart 1 of 3)", output)
+        self.trainhost("--recipe", self.recipe("undisturbed", MINICPM, tokens=204800, name="undisturbed.toml"))
+        self.assertEqual(training_log(self.scratch / "disturbed"), training_log(self.scratch / "undisturbed"))
+        expected = tensors(newest_checkpoint(self.scratch / "undisturbed"))
+        for name, values in tensors(newest_checkpoint(self.scratch / "disturbed")).items():
+            self.assertEqual(values.tobytes(), expected[name].tobytes(), name)
+
+    def test_no_restart_where_none_is_wanted(self):
+        process, rank, _ = self.launch("run", "--restarts", 0)
+        os.kill(rank, signal.SIGKILL)
+        code, output = self.finish(process)
+        self.assertEqual(code, 69)
+        self.assertIn("; the 0 restarts are used up", output)
+
+    def test_stop_signals_save_and_end_with_75(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process, rank, _ = self.launch(f"run{number}")
+            process.send_signal(number)
+            code, output = self.finish(process)
+            self.assertEqual(code, 75, output)
+            last = [line["step"] for line in read_log(self.scratch / f"run{number}" / "log" / "metrics.jsonl") if line["kind"] == "step"][-1]
+            self.assertEqual(newest_checkpoint(self.scratch / f"run{number}").name, f"step-{last:09d}", "the last step was saved")
+            self.assertNotIn("restart", output)
+
+    def test_a_scheduler_that_signals_launcher_and_rank_at_once_has_the_run_saved(self):
+        process, rank, _ = self.launch("run")
+        process.send_signal(signal.SIGTERM)
+        os.kill(rank, signal.SIGTERM)
+        code, output = self.finish(process)
+        self.assertEqual(code, 75, output)
+        last = [line["step"] for line in read_log(self.scratch / "run" / "log" / "metrics.jsonl") if line["kind"] == "step"][-1]
+        self.assertEqual(newest_checkpoint(self.scratch / "run").name, f"step-{last:09d}")
+
+    def test_a_killed_launcher_leaves_no_rank_and_the_run_goes_on(self):
+        process, rank, recipe = self.launch("run")
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 10
+        while pathlib.Path(f"/proc/{rank}").exists() and "\nState:\tZ" not in pathlib.Path(f"/proc/{rank}/status").read_text():
+            self.assertLess(time.monotonic(), deadline, "the rank still runs")
+            time.sleep(0.01)
+        self.trainhost("--recipe", recipe, "--processes", 1)
+        self.assertEqual(newest_checkpoint(self.scratch / "run").name, "step-000000400")
+
+    def test_an_ignored_hangup_stays_ignored(self):
+        recipe = self.recipe("run", MINICPM, tokens=204800)
+        process = self.start("--recipe", recipe, "--processes", 1, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.addCleanup(process.stdout.close)
+        self.wait_for_step("run", 5, process)
+        process.send_signal(signal.SIGHUP)
+        for rank in children_of(process.pid):
+            os.kill(rank, signal.SIGHUP)
+        code, output = self.finish(process)
+        self.assertEqual(code, 0, output)
+
+    def test_bad_command_lines(self):
+        recipe = self.recipe("run")
+        cases = {
+            ("--processes", 0): "--processes is 0, expected 1 or more",
+            ("--restarts", 2): "--restarts and --rank-logs go with --processes",
+            ("--rank-logs", "logs"): "--restarts and --rank-logs go with --processes",
+            ("--processes", "two"): "the argument ('two') for option '--processes' is invalid",
+        }
+        for arguments, message in cases.items():
+            self.assertIn(message, self.trainhost("--recipe", recipe, *arguments, expect=64).stderr)
+        self.environment |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500", "TRAINHOST_TOKEN": "a" * 64}
+        self.assertIn("--processes 2 although this is one of 2 processes of environment variables: leave one of the two out",
+                      self.trainhost("--recipe", recipe, "--processes", 2, expect=64).stderr)
+        self.environment["WORLD_SIZE"] = "many"
+        self.assertIn('WORLD_SIZE is "many", expected a whole number from 1 to 65536', self.trainhost("--recipe", recipe, expect=64).stderr)
+
+    def test_the_launcher_that_wants_to_know_why_is_told(self):
+        self.environment["TORCHELASTIC_ERROR_FILE"] = str(self.scratch / "error.json")
+        recipe = self.recipe("run", held_out="held_in")
+        self.trainhost("--recipe", recipe, expect=78)
+        message = json.loads((self.scratch / "error.json").read_text())["message"]
+        self.assertIn("`source.held_in`: unknown key", message["message"])
+        self.assertLess(abs(int(message["extraInfo"]["timestamp"]) - time.time()), 60)
+
+
+if __name__ == "__main__":
+    unittest.main()
