@@ -11,6 +11,7 @@
 #include <boost/program_options.hpp>
 
 #include "app/checkpoints_verb.h"
+#include "app/doctor_verb.h"
 #include "app/plugins_verb.h"
 #include "app/verbs.h"
 #include "base/log.h"
@@ -67,7 +68,7 @@ Result<std::optional<LauncherSettings>> launcher_from(const options::variables_m
   if (launch.launcher == Launcher::kTrainhost) return std::nullopt;
   const uint32_t processes = given["processes"].as<uint32_t>();
   if (launch.world_size > 1) {
-    return failure(ErrorKind::kUsage, fmt::format("--processes {} although this is one of {} processes of {}: leave one of the two out",
+    return failure(ErrorKind::kUsage, fmt::format("--processes {} in one of {} processes that are there already ({}): leave one of the two out",
                                                   processes, launch.world_size, to_string(launch.launcher)));
   }
   if (processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
@@ -145,6 +146,13 @@ Verb checkpoints_verb() {
   return verb;
 }
 
+Verb doctor_verb() {
+  Verb verb{"trainhost doctor", "say what this machine offers and what keeps it from training", options::options_description("options"), {}, {}};
+  verb.accepted.add_options()("json", options::bool_switch(), "print JSON");
+  verb.act = [](const auto &given) { return print_diagnosis(given["json"].template as<bool>(), std::cout); };
+  return verb;
+}
+
 std::map<std::string, Verb> all_verbs() {
   return {{"train", train_verb()},
           {"check",
@@ -167,7 +175,8 @@ std::map<std::string, Verb> all_verbs() {
             [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
           {"generate", generate_verb()},
           {"plugins", plugins_verb()},
-          {"checkpoints", checkpoints_verb()}};
+          {"checkpoints", checkpoints_verb()},
+          {"doctor", doctor_verb()}};
 }
 
 void print_overview(const std::map<std::string, Verb> &verbs, std::ostream &out) {

@@ -249,7 +249,7 @@ Result<> choose_interface(const EnvironmentReader &reader, const Network &networ
 std::string_view to_string(Launcher launcher) {
   switch (launcher) {
     case Launcher::kNone:
-      return "nobody";
+      return "no launcher";
     case Launcher::kTrainhost:
       return "trainhost --processes";
     case Launcher::kTorchrun:
@@ -257,7 +257,7 @@ std::string_view to_string(Launcher launcher) {
     case Launcher::kSlurm:
       return "Slurm";
     case Launcher::kPlain:
-      return "environment variables";
+      return "plain environment variables";
   }
   return "";
 }

@@ -14,8 +14,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <sched.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,8 +21,10 @@
 
 #include "base/log.h"
 #include "base/stop_request.h"
+#include "collectives/control/greeting.h"
 #include "collectives/network.h"
 #include "collectives/rank_process.h"
+#include "device/thread_pool.h"
 
 namespace trainhost {
 namespace {
@@ -82,21 +82,6 @@ Result<Listener> listen_on_loopback() {
   }
   listener.port = ntohs(address.sin_port);
   return listener;
-}
-
-Result<std::string> make_token() {
-  uint8_t bytes[32];
-  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
-    return failure(ErrorKind::kUnavailable, fmt::format("no random bytes for the token: {}", std::strerror(errno)));
-  }
-  std::string token;
-  for (const uint8_t byte : bytes) token += fmt::format("{:02x}", byte);
-  return token;
-}
-
-uint32_t cores() {
-  cpu_set_t usable;
-  return sched_getaffinity(0, sizeof usable, &usable) == 0 ? static_cast<uint32_t>(CPU_COUNT(&usable)) : 1;
 }
 
 // This process's environment with those variables set, of each the last.
@@ -157,7 +142,7 @@ class Ranks {
 
   Result<> start(uint32_t restart_count) {
     TRAINHOST_TRY(const Listener listener, listen_on_loopback());
-    TRAINHOST_TRY(const std::string token, make_token());
+    const std::string token = fresh_token();
     for (uint32_t rank = 0; rank < settings_.processes; ++rank) {
       RankStart start{.rank = rank, .command = settings_.command, .environment = {}, .log_file = {}, .own_output = rank == 0};
       if (rank == 0) start.listener = listener.socket.number();
@@ -199,7 +184,7 @@ class Ranks {
         {"TRAINHOST_TOKEN", token},
         {"TRAINHOST_RESTART_COUNT", std::to_string(restart_count)}};
     if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-      variables.emplace_back("OMP_NUM_THREADS", std::to_string(std::max(cores() / settings_.processes, 1u)));
+      variables.emplace_back("OMP_NUM_THREADS", std::to_string(std::max(static_cast<uint32_t>(core_count()) / settings_.processes, 1u)));
     }
     return environment_with(variables);
   }

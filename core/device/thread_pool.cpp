@@ -26,6 +26,8 @@ void observe([[maybe_unused]] void *address) {
 
 }  // namespace
 
+int core_count() { return omp_get_num_procs(); }
+
 int thread_count() { return omp_get_max_threads(); }
 
 // Not instrumented itself, bodies are: the compiler hands count, body and context to the region in a record that it fills after

@@ -19,6 +19,7 @@ void parallel_for(int64_t count, int64_t grain, Body &&body) {
       &body);
 }
 
+int core_count();    // that the process may use
 int thread_count();  // OMP_NUM_THREADS, or the cores that the process may use
 
 }  // namespace trainhost

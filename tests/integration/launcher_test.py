@@ -126,7 +126,7 @@ class LauncherTest(RunTest):
         for arguments, message in cases.items():
             self.assertIn(message, self.trainhost("--recipe", recipe, *arguments, expect=64).stderr)
         self.environment |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500", "TRAINHOST_TOKEN": "a" * 64}
-        self.assertIn("--processes 2 although this is one of 2 processes of environment variables: leave one of the two out",
+        self.assertIn("--processes 2 in one of 2 processes that are there already (plain environment variables): leave one of the two out",
                       self.trainhost("--recipe", recipe, "--processes", 2, expect=64).stderr)
         self.environment["WORLD_SIZE"] = "many"
         self.assertIn('WORLD_SIZE is "many", expected a whole number from 1 to 65536', self.trainhost("--recipe", recipe, expect=64).stderr)

@@ -27,6 +27,7 @@
 #include "collectives/control/message_stream.h"
 #include "collectives/control/process_name.h"
 #include "collectives/control/rank_roster.h"
+#include "collectives/error_file.h"
 
 namespace trainhost {
 namespace {
@@ -380,6 +381,7 @@ class Client : public ControlChannel {
     }).detach();
     const std::string own = activity_.describe();
     log_error(fmt::format("{}; this rank {} ends{}{}", what, launch_.rank, own.empty() ? "" : ", last at: ", own));
+    write_error_file({ErrorKind::kUnavailable, what});
     std::fflush(nullptr);
     ::_exit(code);
   }
