@@ -107,7 +107,7 @@ Fingerprints Run::fingerprints() const {
 }
 
 Result<> Run::restore(const StartOptions &options) {
-  TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints"));
+  TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints", processes_.world()));
   auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
   if (saved) {

@@ -10,6 +10,7 @@
 #include "app/processes.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
+#include "collectives/process_group.h"
 #include "evaluate/held_out_loss.h"
 #include "evaluate/text_generator.h"
 #include "metrics/metrics.h"

@@ -2,38 +2,31 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "checkpoint/agreement.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/manifest_format.h"
+#include "checkpoint/prepared_checkpoint.h"
 #include "checkpoint/shard.h"
 
 namespace trainhost {
 namespace {
 
-// A checkpoint that is complete in memory: what is written is fixed to the byte before the first byte is written.
-struct PreparedCheckpoint {
-  std::vector<Shard> shards;
-  CheckpointManifest manifest;
-  std::string manifest_text, checksums_text;
+// Makes the new directory, if there is room for what goes into it, and returns its path. For rank 0.
+Result<std::string> make_room(FileSystem &files, const std::string &folder, const PreparedCheckpoint &prepared) {
+  const std::string partial = folder + "/" + leftover_name(prepared.manifest.step, Leftover::kPartial);
+  TRAINHOST_CHECK(files.remove_all(partial));  // of an earlier save that failed
+  TRAINHOST_TRY(const uint64_t free, files.free_bytes(folder));
+  if (free < prepared.bytes_needed()) return failure(ErrorKind::kCheckpointWrite, "there is not enough space");
+  TRAINHOST_CHECK(files.create_directories(partial));
+  return partial;
+}
 
-  // What it takes on a disk that gives space out in blocks, its directory included.
-  uint64_t bytes_needed() const {
-    constexpr uint64_t kBlock = 4096;
-    const auto blocks = [](uint64_t bytes) { return (bytes + kBlock - 1) / kBlock * kBlock; };
-    uint64_t sum = kBlock + blocks(manifest_text.size()) + blocks(checksums_text.size());
-    for (const ManifestFile &file : manifest.files) sum += blocks(file.bytes);
-    return sum;
-  }
-};
-
-Result<PreparedCheckpoint> prepare(const CheckpointContents &contents) {
-  PreparedCheckpoint prepared;
-  TRAINHOST_TRY(prepared.shards, cut_into_shards(contents.tensors));
-  prepared.manifest = take_snapshot(contents, prepared.shards);
-  TRAINHOST_TRY(prepared.manifest_text, encode_manifest(prepared.manifest));
-  prepared.checksums_text = encode_checksums(prepared.manifest, prepared.manifest_text);
-  return prepared;
+// For each rank: its own files.
+Result<> write_shards(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
+  for (const Shard &shard : prepared.shards) TRAINHOST_CHECK(write_shard(files, directory + "/" + shard.name, shard));
+  return {};
 }
 
 Result<> write_text(FileSystem &files, const std::string &path, const std::string &text) {
@@ -43,16 +36,20 @@ Result<> write_text(FileSystem &files, const std::string &path, const std::strin
   return file->close();
 }
 
-// Writes everything into a new directory, reads it back and compares it with the snapshot.
-Result<> write_directory(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
-  TRAINHOST_CHECK(files.create_directories(directory));
-  for (const Shard &shard : prepared.shards) TRAINHOST_CHECK(write_shard(files, directory + "/" + shard.name, shard));
+// The manifest, last of all files. For rank 0.
+Result<> write_manifest(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared) {
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kFileName), prepared.manifest_text));
   TRAINHOST_CHECK(write_text(files, directory + "/" + std::string(manifest::kChecksumsName), prepared.checksums_text));
-  TRAINHOST_CHECK(files.sync_directory(directory));
-  TRAINHOST_CHECK(read_manifest(files, directory));
-  for (const ManifestFile &file : prepared.manifest.files) {
-    TRAINHOST_TRY(const auto written, ShardReader::open(files, directory, file, prepared.manifest));
+  return files.sync_directory(directory);
+}
+
+// Reads a share of the files back and compares them with the snapshot: not a rank's own, where there are others.
+Result<> read_back(FileSystem &files, const std::string &directory, const PreparedCheckpoint &prepared, const ProcessGroup &group) {
+  TRAINHOST_TRY(const CheckpointManifest manifest, read_manifest(files, directory));
+  if (manifest != prepared.manifest) return failure(ErrorKind::kData, directory + ": its manifest is not the one that was written");
+  for (size_t i = 0; i < manifest.files.size(); ++i) {
+    if ((i + 1) % group.size() != group.rank()) continue;
+    TRAINHOST_TRY(const auto written, ShardReader::open(files, directory, manifest.files[i], manifest));
     TRAINHOST_CHECK(written.verify());
   }
   return {};
@@ -89,42 +86,53 @@ bool same_tensors(const CheckpointManifest &a, const CheckpointManifest &b) { re
 }  // namespace
 
 Result<std::string> CheckpointDirectory::save(const CheckpointContents &contents) {
-  const std::string path = folder_ + "/" + checkpoint_name(contents.step);
-  TRAINHOST_TRY(const PreparedCheckpoint prepared, prepare(contents));
-  const auto failed = [&](const std::string &reason) {
+  TRAINHOST_TRY(const PreparedCheckpoint prepared, prepare_checkpoint(contents, *group_));
+  return save(prepared);
+}
+
+Result<std::string> CheckpointDirectory::save(const PreparedCheckpoint &prepared) {
+  const uint64_t step = prepared.manifest.step;
+  const std::string path = folder_ + "/" + checkpoint_name(step);
+  TRAINHOST_TRY(const bool stands, stands_already(path, prepared.manifest));
+  if (stands) {
+    last_saved_ = step;
+    return path;
+  }
+  if (group_->rank() == 0) warn_if_unchanged(prepared.manifest);
+  if (const auto written = write(prepared); !written) {
+    save_failed_ = true;
+    if (group_->rank() == 0) (void)files_->remove_all(folder_ + "/" + leftover_name(step, Leftover::kPartial));
+    if (written.error().kind == ErrorKind::kUnavailable) return tl::unexpected(written.error());
     const auto free = files_->free_bytes(folder_);
-    return failure(ErrorKind::kCheckpointWrite, path + ": the checkpoint was not saved: " + reason + "; it needs " +
+    return failure(ErrorKind::kCheckpointWrite, path + ": the checkpoint was not saved: " + written.error().message + "; it needs " +
                                                     std::to_string(prepared.bytes_needed()) + " bytes, and " +
                                                     (free ? std::to_string(*free) : "an unknown number of") +
                                                     " bytes are free; the earlier checkpoints are as they were");
-  };
-  if (stands_already(path, prepared.manifest)) {
-    last_saved_ = contents.step;
-    return path;
   }
-  warn_if_unchanged(prepared.manifest);
-
-  const std::string partial = folder_ + "/" + leftover_name(contents.step, Leftover::kPartial);
-  if (const auto removed = files_->remove_all(partial); !removed) return failed(removed.error().message);  // of an earlier save that failed
-  const auto free = files_->free_bytes(folder_);
-  if (!free) return failed(free.error().message);
-  if (*free < prepared.bytes_needed()) return failed("there is not enough space");
-
-  auto written = write_directory(*files_, partial, prepared);
-  if (written) written = publish(*files_, partial, folder_, contents.step);
-  if (!written) {
-    save_failed_ = true;
-    (void)files_->remove_all(partial);
-    return failed(written.error().message);
-  }
-  last_saved_ = contents.step;
+  last_saved_ = step;
   return path;
 }
 
-bool CheckpointDirectory::stands_already(const std::string &path, const CheckpointManifest &manifest) const {
-  if (save_failed_ || !files_->exists(path)) return false;
-  const auto standing = read_manifest(*files_, path);
-  return standing && same_contents(*standing, manifest) && verify(path);
+// After each step all ranks know whether all of them did it. The rename by rank 0 is the one moment from which on there is a checkpoint.
+Result<> CheckpointDirectory::write(const PreparedCheckpoint &prepared) {
+  const bool first = group_->rank() == 0;
+  TRAINHOST_TRY(const std::string partial, agree_on_first(*group_, [&] { return make_room(*files_, folder_, prepared); }));
+  TRAINHOST_CHECK(agree(*group_, write_shards(*files_, partial, prepared)));
+  TRAINHOST_CHECK(agree(*group_, first ? write_manifest(*files_, partial, prepared) : Result<>()));
+  TRAINHOST_CHECK(agree(*group_, read_back(*files_, partial, prepared, *group_)));
+  return agree(*group_, first ? publish(*files_, partial, folder_, prepared.manifest.step) : Result<>());
+}
+
+Result<bool> CheckpointDirectory::stands_already(const std::string &path, const CheckpointManifest &manifest) const {
+  TRAINHOST_TRY(const std::string same, agree_on_first(*group_, [&]() -> Result<std::string> {
+                  if (save_failed_ || !files_->exists(path)) return "";
+                  const auto standing = read_manifest(*files_, path);
+                  return standing && same_contents(*standing, manifest) ? "same" : "";
+                }));
+  if (same.empty()) return false;
+  const auto verified = verify(path);
+  if (!verified && verified.error().kind == ErrorKind::kUnavailable) return tl::unexpected(verified.error());
+  return verified.has_value();
 }
 
 void CheckpointDirectory::warn_if_unchanged(const CheckpointManifest &manifest) const {

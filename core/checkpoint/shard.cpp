@@ -1,110 +1,127 @@
 #include "checkpoint/shard.h"
 
 #include <algorithm>
+#include <cstring>
 #include <ctime>
 #include <future>
 #include <map>
+#include <set>
 
 #include "base/hash.h"
 #include "checkpoint/manifest_format.h"
-#include "checkpoint/safetensors_format.h"
 
 namespace trainhost {
 namespace {
 
-constexpr uint64_t kPieceBytes = 1 << 20;  // what is read at a time when nothing is kept; fits the second-level cache
+constexpr uint64_t kPartBytes = 1 << 20;  // what is read at a time when nothing is kept; fits the second-level cache
 
-std::span<const std::byte> bytes_of(const NamedTensor &tensor) { return std::as_bytes(tensor.values); }
-
-Result<Shard> make_shard(std::string_view name, const std::vector<const NamedTensor *> &tensors) {
-  Shard shard{.name = std::string(name), .layout = {}, .tensors = {}};
+Result<Shard> make_shard(const std::string &name, const std::vector<Shard::Content> &contents) {
+  Shard shard{.name = name, .layout = {}, .contents = {}};
   std::vector<SafetensorsTensor> descriptions;
-  std::map<std::string_view, const NamedTensor *> by_name;
-  for (const NamedTensor *tensor : tensors) {
-    descriptions.push_back({.name = tensor->name, .dtype = std::string(manifest::kTensorDtype), .shape = tensor->shape});
-    by_name[tensor->name] = tensor;
+  std::map<std::string, const Shard::Content *> by_name;
+  for (const Shard::Content &content : contents) {
+    const TensorPiece &piece = content.piece;
+    descriptions.push_back({.name = piece.stored_name(), .dtype = std::string(manifest::kTensorDtype), .shape = piece.stored_shape()});
+    by_name[descriptions.back().name] = &content;
   }
   TRAINHOST_TRY(shard.layout, lay_out_safetensors(std::move(descriptions)));
-  for (const SafetensorsTensor &tensor : shard.layout.tensors) shard.tensors.push_back(by_name[tensor.name]);
+  for (const SafetensorsTensor &tensor : shard.layout.tensors) shard.contents.push_back(*by_name[tensor.name]);
   return shard;
 }
 
 ManifestFile hash_shard(const Shard &shard) {
   Sha256 hash;
   hash.update(shard.layout.header);
-  for (const NamedTensor *tensor : shard.tensors) hash.update(bytes_of(*tensor));
+  for (const Shard::Content &content : shard.contents) hash.update(std::as_bytes(content.values));
   return {.name = shard.name, .bytes = shard.layout.file_bytes(), .sha256 = hash.finish()};
 }
 
-// The SHA-256 of a part of a file, read in pieces.
-Result<std::string> hash_range(ReadableFile &file, uint64_t begin, uint64_t end) {
+void hash_blocks(ManifestTensor &tensor, std::span<const float> values, uint64_t block) {
+  tensor.sha256.clear();
+  do {
+    const auto part = values.first(std::min<uint64_t>(block, values.size()));
+    tensor.sha256.push_back(Sha256().update(std::as_bytes(part)).finish());
+    values = values.subspan(part.size());
+  } while (!values.empty());
+}
+
+// The SHA-256 of a part of a file, shown to `visit` as it is read.
+template <class Visit>
+Result<std::string> hash_range(ReadableFile &file, uint64_t begin, uint64_t end, const Visit &visit) {
   Sha256 hash;
-  std::vector<std::byte> piece(std::min(kPieceBytes, end - begin));
+  std::vector<std::byte> buffer(std::min(kPartBytes, end - begin));
   while (begin < end) {
-    const auto part = std::span(piece).first(std::min<uint64_t>(piece.size(), end - begin));
+    const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), end - begin));
     TRAINHOST_CHECK(file.read(begin, part));
     hash.update(part);
+    TRAINHOST_CHECK(visit(begin, std::span<const std::byte>(part)));
     begin += part.size();
   }
   return hash.finish();
 }
 
+const auto kNothing = [](uint64_t, std::span<const std::byte>) { return Result<>(); };
+
 }  // namespace
 
-Result<> check_tensor(const NamedTensor &tensor) {
-  const auto bytes = safetensors::tensor_bytes(manifest::kTensorDtype, tensor.shape);
-  if (bytes && *bytes == tensor.values.size_bytes()) return {};
-  return failure(ErrorKind::kInternal,
-                 "tensor \"" + tensor.name + "\" has " + std::to_string(tensor.values.size()) + " values, which do not fit its shape");
+Result<std::vector<Shard::Content>> recorded_pieces(std::span<const NamedTensor> tensors) {
+  std::vector<Shard::Content> recorded;
+  std::set<std::string_view> empty;
+  for (const NamedTensor &tensor : tensors) {
+    TRAINHOST_TRY(TensorPiece piece, describe_piece(tensor));
+    if (piece.count == 0 && (!piece.is_whole() || !empty.insert(tensor.name).second)) continue;
+    recorded.push_back({.piece = std::move(piece), .values = tensor.values});
+  }
+  return recorded;
 }
 
-Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors) {
-  std::vector<const NamedTensor *> parameters, others;
-  for (const NamedTensor &tensor : tensors) {
-    TRAINHOST_CHECK(check_tensor(tensor));
-    (tensor.name.starts_with(manifest::kModelPrefix) ? parameters : others).push_back(&tensor);
-  }
+Result<std::vector<Shard>> cut_into_shards(const std::vector<Shard::Content> &pieces, const std::string &model_name,
+                                           const std::string &state_name) {
+  std::vector<Shard::Content> parameters, others;
+  for (const Shard::Content &content : pieces)
+    (content.piece.name.starts_with(manifest::kModelPrefix) ? parameters : others).push_back(content);
   std::vector<Shard> shards;
-  for (const auto &[name, members] : {std::pair(manifest::kModelShard, &parameters), std::pair(manifest::kStateShard, &others)}) {
-    if (members->empty()) continue;
-    TRAINHOST_TRY(Shard shard, make_shard(name, *members));
+  for (const auto &[name, contents] : {std::pair(&model_name, &parameters), std::pair(&state_name, &others)}) {
+    if (contents->empty()) continue;
+    TRAINHOST_TRY(Shard shard, make_shard(*name, *contents));
     shards.push_back(std::move(shard));
   }
   return shards;
 }
 
-CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards) {
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards, uint32_t world_size) {
   CheckpointManifest manifest{.step = contents.step,
                               .tokens = contents.tokens,
                               .created = static_cast<uint64_t>(std::max<std::time_t>(std::time(nullptr), 0)),
+                              .world_size = world_size,
                               .label = contents.label,
                               .fingerprints = contents.fingerprints,
                               .trainer_state = contents.trainer_state,
                               .files = {},
                               .tensors = {}};
-  uint64_t bytes = 0;
-  for (const Shard &shard : shards) bytes += shard.layout.file_bytes();
-  // The files and the tensors are hashed at the same time, except where starting a thread takes longer than it saves.
-  auto files = std::async(bytes < kPieceBytes ? std::launch::deferred : std::launch::async, [&] {
-    std::vector<ManifestFile> hashed;
-    for (const Shard &shard : shards) hashed.push_back(hash_shard(shard));
-    return hashed;
-  });
+  // Files and tensors are hashed at the same time, except where starting a thread takes longer than it saves.
+  std::vector<std::future<ManifestFile>> files;
   for (const Shard &shard : shards) {
-    for (const NamedTensor *tensor : shard.tensors) {
-      manifest.tensors.push_back(
-          {.name = tensor->name, .file = shard.name, .shape = tensor->shape, .sha256 = Sha256().update(bytes_of(*tensor)).finish()});
-    }
+    const auto policy = shard.layout.file_bytes() < kPartBytes ? std::launch::deferred : std::launch::async;
+    files.push_back(std::async(policy, [&shard] { return hash_shard(shard); }));
+    for (const Shard::Content &content : shard.contents)
+      manifest.tensors.push_back({.piece = content.piece, .file = shard.name, .sha256 = {}});
   }
-  manifest.files = files.get();
+  const bool in_blocks = manifest.version() != manifest::kVersion;
+  auto tensor = manifest.tensors.begin();
+  for (const Shard &shard : shards) {
+    for (const Shard::Content &content : shard.contents)
+      hash_blocks(*tensor++, content.values, in_blocks ? manifest::kBlockElements : content.values.size());
+  }
+  for (auto &file : files) manifest.files.push_back(file.get());
   return manifest;
 }
 
 Result<> write_shard(FileSystem &files, const std::string &path, const Shard &shard) {
   TRAINHOST_TRY(const auto file, files.create(path));
   TRAINHOST_CHECK(file->append(shard.layout.header));
-  for (const NamedTensor *tensor : shard.tensors) {
-    const auto bytes = bytes_of(*tensor);
+  for (const Shard::Content &content : shard.contents) {
+    const auto bytes = std::as_bytes(content.values);
     TRAINHOST_CHECK(file->append({reinterpret_cast<const char *>(bytes.data()), bytes.size()}));
   }
   TRAINHOST_CHECK(file->sync());
@@ -125,37 +142,52 @@ Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &dire
   const auto &tensors = reader.layout_.tensors;
   for (const ManifestTensor &listed : manifest.tensors) {
     if (listed.file != expected.name) continue;
-    const size_t place = reader.tensors_sha256_.size();
-    const bool same = place < tensors.size() && tensors[place].name == listed.name && tensors[place].shape == listed.shape &&
+    const size_t place = reader.pieces_.size();
+    const std::string name = listed.piece.stored_name();
+    const bool same = place < tensors.size() && tensors[place].name == name && tensors[place].shape == listed.piece.stored_shape() &&
                       tensors[place].dtype == manifest::kTensorDtype;
-    if (!same) return failure(ErrorKind::kData, reader.path_ + ": tensor \"" + listed.name + "\" is not in it as the manifest says");
-    reader.tensors_sha256_.push_back(listed.sha256);
+    if (!same) return failure(ErrorKind::kData, reader.path_ + ": tensor \"" + name + "\" is not in it as the manifest says");
+    reader.pieces_.push_back(listed);
   }
-  if (reader.tensors_sha256_.size() == tensors.size()) return reader;
+  if (reader.pieces_.size() == tensors.size()) return reader;
   return failure(ErrorKind::kData,
-                 reader.path_ + ": holds tensor \"" + tensors[reader.tensors_sha256_.size()].name + "\", which the manifest does not name");
+                 reader.path_ + ": holds tensor \"" + tensors[reader.pieces_.size()].name + "\", which the manifest does not name");
 }
 
 Result<> ShardReader::verify() const {
-  TRAINHOST_TRY(const std::string digest, hash_range(*file_, 0, file_->size()));
+  TRAINHOST_TRY(const std::string digest, hash_range(*file_, 0, file_->size(), kNothing));
   if (digest == sha256_) return {};
   return failure(ErrorKind::kData, path_ + ": its SHA-256 is not the manifest's, so its contents are damaged");
 }
 
-Result<> ShardReader::read(size_t tensor, std::span<std::byte> out) const {
-  TRAINHOST_CHECK(file_->read(layout_.header.size() + layout_.tensors[tensor].begin, out));
-  return compare(tensor, Sha256().update(out).finish());
+Result<> ShardReader::read_blocks(size_t piece, uint64_t begin, uint64_t end, const Visit &visit) const {
+  const ManifestTensor &tensor = pieces_[piece];
+  const uint64_t data = layout_.header.size() + layout_.tensors[piece].begin, block = std::max<uint64_t>(tensor.block_elements(), 1);
+  const uint64_t first = begin / block, last = std::max((end + block - 1) / block, first + 1);  // an empty piece has a hash too
+  for (uint64_t place = first; place < last; ++place) {
+    const uint64_t from = place * block * sizeof(float), to = std::min((place + 1) * block, tensor.piece.count) * sizeof(float);
+    TRAINHOST_TRY(const std::string digest,
+                  hash_range(*file_, data + from, data + to, [&](uint64_t offset, auto part) { return visit(offset - data, part); }));
+    if (digest != tensor.sha256[place])
+      return failure(ErrorKind::kData, path_ + ": the SHA-256 of tensor \"" + tensor.piece.stored_name() + "\" is not the manifest's");
+  }
+  return {};
 }
 
-Result<> ShardReader::verify(size_t tensor) const {
-  const uint64_t data = layout_.header.size();
-  TRAINHOST_TRY(const std::string digest, hash_range(*file_, data + layout_.tensors[tensor].begin, data + layout_.tensors[tensor].end));
-  return compare(tensor, digest);
+Result<> ShardReader::read(size_t piece, uint64_t begin, std::span<float> out) const {
+  const auto bytes = std::as_writable_bytes(out);
+  const uint64_t place = begin - pieces_[piece].piece.begin, from = place * sizeof(float), to = from + bytes.size();
+  return read_blocks(piece, place, place + out.size(), [&](uint64_t offset, std::span<const std::byte> part) -> Result<> {
+    const uint64_t start = std::max(from, offset), stop = std::min(to, offset + part.size());
+    if (start < stop) std::memcpy(bytes.data() + (start - from), part.data() + (start - offset), stop - start);
+    return {};
+  });
 }
 
-Result<> ShardReader::compare(size_t tensor, const std::string &sha256) const {
-  if (sha256 == tensors_sha256_[tensor]) return {};
-  return failure(ErrorKind::kData, path_ + ": the SHA-256 of tensor \"" + layout_.tensors[tensor].name + "\" is not the manifest's");
+Result<> ShardReader::verify(size_t piece) const { return read_blocks(piece, 0, pieces_[piece].piece.count, kNothing); }
+
+Result<> ShardReader::stream(size_t piece, const std::function<Result<>(std::span<const std::byte>)> &take) const {
+  return read_blocks(piece, 0, pieces_[piece].piece.count, [&](uint64_t, std::span<const std::byte> part) { return take(part); });
 }
 
 }  // namespace trainhost

@@ -1,6 +1,7 @@
 // A safetensors file of a checkpoint, while it is still in memory and once it is on disk.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,26 +11,34 @@
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/manifest.h"
+#include "checkpoint/piece.h"
 #include "checkpoint/safetensors.h"
 
 namespace trainhost {
 
-// kInternal when the values do not fit the shape.
-Result<> check_tensor(const NamedTensor &tensor);
-
-// Which tensors go into which file, and where. The tensors' bytes stay where they are.
+// Which pieces go into which file, and where. The tensors' bytes stay where they are.
 struct Shard {
+  struct Content {
+    TensorPiece piece;
+    std::span<const float> values;
+  };
   std::string name;
   SafetensorsLayout layout;
-  std::vector<const NamedTensor *> tensors;  // in the order of the layout
+  std::vector<Content> contents;  // in the order of the layout
 };
 
-// Parameters go into one shard and all else into another; a shard without tensors is left out. kInternal for tensors that cannot be
-// written, such as two of one name or one whose shape does not fit its values.
-Result<std::vector<Shard>> cut_into_shards(std::span<const NamedTensor> tensors);
+// What of `tensors` a file records: no empty pieces, except that a tensor without elements is recorded once. kInternal for values that do
+// not lie within their shape.
+Result<std::vector<Shard::Content>> recorded_pieces(std::span<const NamedTensor> tensors);
 
-// The manifest of what the memory holds now: nothing that is written later can differ from it unnoticed. Reads all tensors twice.
-CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards);
+// Parameters go into the shard model_name and all else into state_name; a shard without tensors is left out. kInternal for tensors that
+// cannot be written, such as two of one name.
+Result<std::vector<Shard>> cut_into_shards(const std::vector<Shard::Content> &pieces, const std::string &model_name,
+                                           const std::string &state_name);
+
+// The manifest of what the memory holds now, as one of `world_size` processes: nothing that is written later can differ from it unnoticed.
+// Reads all tensors twice.
+CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<const Shard> shards, uint32_t world_size);
 
 // Writes the file from the tensors' own memory and makes its contents durable.
 Result<> write_shard(FileSystem &files, const std::string &path, const Shard &shard);
@@ -42,25 +51,31 @@ class ShardReader {
   static Result<ShardReader> open(FileSystem &files, const std::string &directory, const ManifestFile &expected,
                                   const CheckpointManifest &manifest);
 
-  // Reads the file in pieces and compares the SHA-256.
+  // Reads the file in parts and compares the SHA-256.
   Result<> verify() const;
 
-  // One per tensor, in the order of the manifest.
-  const std::vector<SafetensorsTensor> &tensors() const { return layout_.tensors; }
+  // In the order of the manifest; `piece` below is a place in it.
+  const std::vector<ManifestTensor> &pieces() const { return pieces_; }
 
-  // Fills `out`, of the tensor's size, and compares the tensor's SHA-256.
-  Result<> read(size_t tensor, std::span<std::byte> out) const;
-  // The comparison alone, in pieces.
-  Result<> verify(size_t tensor) const;
+  // Fills `out` with the elements from `begin` on, counted in the whole tensor; they must lie in the piece. Reads and verifies the blocks
+  // that they lie in, and no others.
+  Result<> read(size_t piece, uint64_t begin, std::span<float> out) const;
+  // The comparison of all blocks alone.
+  Result<> verify(size_t piece) const;
+  // Hands the whole piece to `take` in parts, in order. A part is handed over before its block's hash is known: what was made of the parts
+  // is worthless when this fails. An error of `take` ends it.
+  Result<> stream(size_t piece, const std::function<Result<>(std::span<const std::byte>)> &take) const;
 
  private:
-  Result<> compare(size_t tensor, const std::string &sha256) const;
+  using Visit = std::function<Result<>(uint64_t offset, std::span<const std::byte> part)>;
+  // Reads the blocks that hold elements [begin, end) of the piece, in parts, each with its offset in bytes in the piece.
+  Result<> read_blocks(size_t piece, uint64_t begin, uint64_t end, const Visit &visit) const;
 
   std::string path_;
   std::unique_ptr<ReadableFile> file_;
   SafetensorsLayout layout_;
-  std::string sha256_;                       // of the file, from the manifest
-  std::vector<std::string> tensors_sha256_;  // per tensor, from the manifest
+  std::string sha256_;  // of the file, from the manifest
+  std::vector<ManifestTensor> pieces_;
 };
 
 }  // namespace trainhost

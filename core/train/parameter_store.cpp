@@ -287,8 +287,8 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
       const auto shape = shape_of(info);
       tensors.push_back({.name = "model." + std::string(view(info.name)),
                          .shape = {shape.begin(), shape.end()},
-                         .begin = range.begin - place.begin,
-                         .values = {held_data(group) + (range.begin - held(group).begin), range.size()}});
+                         .values = {held_data(group) + (range.begin - held(group).begin), range.size()},
+                         .begin = range.begin - place.begin});
     }
   }
   for (const Piece &piece : pieces_) {
@@ -296,8 +296,8 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
     for (const State &state : piece.states) {
       tensors.push_back({.name = "optimizer." + name + "." + state.name,
                          .shape = state.shape,
-                         .begin = state.begin,
-                         .values = states_.items().subspan(state.offset, state.count)});
+                         .values = states_.items().subspan(state.offset, state.count),
+                         .begin = state.begin});
     }
   }
   return tensors;

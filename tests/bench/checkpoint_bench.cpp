@@ -74,8 +74,9 @@ int main(int count, char **arguments) {
   measure("bare write and fsync", bytes, [&] { return write_bare(folder + "/bare", raw); });
   std::filesystem::remove(folder + "/bare");
 
+  const auto group = single_process();
   const long before = peak_kilobytes();
-  auto directory = CheckpointDirectory::open(posix_file_system(), folder);
+  auto directory = CheckpointDirectory::open(posix_file_system(), folder, *group);
   for (const uint64_t step : {1, 2, 3}) {
     values[0] = static_cast<float>(step);
     contents.step = step;

@@ -55,6 +55,7 @@ class FaultyFileSystem::Writer final : public WritableFile {
   Writer(FaultyFileSystem &files, std::string path, NodePointer node) : files_(files), path_(std::move(path)), node_(std::move(node)) {}
 
   Result<> append(std::string_view bytes) override {
+    const auto held = files_.lock();
     auto met = files_.meet(ErrorKind::kCheckpointWrite, "be written", path_);
     std::string flipped(bytes);
     if (!met && files_.fault_ == Fault::kWrongBytes) {
@@ -73,6 +74,7 @@ class FaultyFileSystem::Writer final : public WritableFile {
   }
 
   Result<> sync() override {
+    const auto held = files_.lock();
     const auto met = files_.meet(ErrorKind::kCheckpointWrite, "be made durable", path_);
     if (!met && files_.off_) return met;
     if (met)
@@ -83,7 +85,10 @@ class FaultyFileSystem::Writer final : public WritableFile {
     return met;
   }
 
-  Result<> close() override { return files_.meet(ErrorKind::kCheckpointWrite, "be closed", path_); }
+  Result<> close() override {
+    const auto held = files_.lock();
+    return files_.meet(ErrorKind::kCheckpointWrite, "be closed", path_);
+  }
 
  private:
   FaultyFileSystem &files_;
@@ -94,9 +99,13 @@ class FaultyFileSystem::Writer final : public WritableFile {
 class FaultyFileSystem::Reader final : public ReadableFile {
  public:
   Reader(FaultyFileSystem &files, std::string path, NodePointer node) : files_(files), path_(std::move(path)), node_(std::move(node)) {}
-  uint64_t size() const override { return node_->data.size(); }
+  uint64_t size() const override {
+    const auto held = files_.lock();
+    return node_->data.size();
+  }
 
   Result<> read(uint64_t offset, std::span<std::byte> out) override {
+    const auto held = files_.lock();
     const auto met = files_.meet(ErrorKind::kData, "be read", path_);
     if (!met && files_.fault_ != Fault::kWrongBytes) return met;
     if (offset > node_->data.size() || out.size() > node_->data.size() - offset)
@@ -112,7 +121,10 @@ class FaultyFileSystem::Reader final : public ReadableFile {
   NodePointer node_;
 };
 
-FaultyFileSystem::FaultyFileSystem() : root_(std::make_shared<Node>()) { root_->directory = true; }
+FaultyFileSystem::FaultyFileSystem() : mutex_(std::make_shared<std::recursive_mutex>()), root_(std::make_shared<Node>()) {
+  root_->directory = true;
+}
+FaultyFileSystem::FaultyFileSystem(const FaultyFileSystem &disk) : mutex_(disk.mutex_), root_(disk.root_) {}
 FaultyFileSystem::~FaultyFileSystem() = default;
 
 void FaultyFileSystem::fail(uint64_t call, Fault fault, uint64_t times, std::string reason) {
@@ -164,6 +176,7 @@ FaultyFileSystem::NodePointer FaultyFileSystem::find_parent(const std::string &p
 }
 
 Result<std::unique_ptr<WritableFile>> FaultyFileSystem::create(const std::string &path) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kCheckpointWrite, "be created", path));
   const NodePointer parent = find_parent(path);
   if (!parent || !parent->directory) return fault(ErrorKind::kCheckpointWrite, "be created", path, "No such file or directory");
@@ -173,6 +186,7 @@ Result<std::unique_ptr<WritableFile>> FaultyFileSystem::create(const std::string
 }
 
 Result<> FaultyFileSystem::create_directories(const std::string &path) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kCheckpointWrite, "be created", path));
   for (size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end + 1);
@@ -186,6 +200,7 @@ Result<> FaultyFileSystem::create_directories(const std::string &path) {
 }
 
 Result<> FaultyFileSystem::rename(const std::string &from, const std::string &to) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kCheckpointWrite, "take the place of " + from, to));
   const NodePointer node = find(from), standing = find(to), parent = find_parent(from);
   if (!node || parent != find_parent(to))
@@ -198,6 +213,7 @@ Result<> FaultyFileSystem::rename(const std::string &from, const std::string &to
 }
 
 Result<> FaultyFileSystem::sync_directory(const std::string &path) {
+  const auto held = lock();
   const auto met = meet(ErrorKind::kCheckpointWrite, "be made durable", path);
   const NodePointer node = find(path);
   if (!met && !off_ && node) node->pending.clear();  // lost, and a later sync will not know
@@ -223,6 +239,7 @@ void FaultyFileSystem::unlink_all(Node &directory) {
 }
 
 Result<> FaultyFileSystem::remove_all(const std::string &path) {
+  const auto held = lock();
   const auto met = meet(ErrorKind::kCheckpointWrite, "be removed", path);
   const NodePointer node = find(path);
   if (!met && half() && node && !node->entries.empty()) node->unlink(node->entries.begin()->first);
@@ -233,6 +250,7 @@ Result<> FaultyFileSystem::remove_all(const std::string &path) {
 }
 
 Result<std::unique_ptr<ReadableFile>> FaultyFileSystem::open(const std::string &path) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kData, "be opened", path));
   const NodePointer node = find(path);
   if (!node) return fault(ErrorKind::kData, "be opened", path, "No such file or directory");
@@ -248,6 +266,7 @@ Result<std::string> FaultyFileSystem::read(const std::string &path) {
 }
 
 Result<std::vector<std::string>> FaultyFileSystem::list(const std::string &path) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kData, "be listed", path));
   const NodePointer node = find(path);
   if (!node || !node->directory) return fault(ErrorKind::kData, "be listed", path, "No such file or directory");
@@ -256,14 +275,19 @@ Result<std::vector<std::string>> FaultyFileSystem::list(const std::string &path)
   return names;
 }
 
-bool FaultyFileSystem::exists(const std::string &path) { return find(path) != nullptr; }
+bool FaultyFileSystem::exists(const std::string &path) {
+  const auto held = lock();
+  return find(path) != nullptr;
+}
 
 bool FaultyFileSystem::is_directory(const std::string &path) {
+  const auto held = lock();
   const NodePointer node = find(path);
   return node && node->directory;
 }
 
 Result<uint64_t> FaultyFileSystem::free_bytes(const std::string &path) {
+  const auto held = lock();
   TRAINHOST_CHECK(meet(ErrorKind::kData, "be asked for its free space", path));
   return reported_free_;
 }

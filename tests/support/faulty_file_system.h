@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class FaultyFileSystem final : public FileSystem {
   };
 
   FaultyFileSystem();
+  // Another process's way to the same disk, with faults and a count of calls of its own. The two may be used at the same time.
+  explicit FaultyFileSystem(const FaultyFileSystem &disk);
   ~FaultyFileSystem() override;
 
   // Call number `call` from now on, counted from 1, fails with `reason`, and so do those after it until `times` have. 0: none does.
@@ -61,6 +64,7 @@ class FaultyFileSystem final : public FileSystem {
   using NodePointer = std::shared_ptr<Node>;
 
   // Counts a call and says whether and how it fails.
+  std::unique_lock<std::recursive_mutex> lock() const { return std::unique_lock(*mutex_); }
   Result<> meet(ErrorKind kind, const std::string &call, const std::string &path);
   bool half() const { return fault_ == Fault::kShortWrite; }
   NodePointer find(const std::string &path) const;
@@ -69,6 +73,7 @@ class FaultyFileSystem final : public FileSystem {
   static void unlink_all(Node &directory);
   static void survive(Node &node, Survival survival, uint64_t &seed);
 
+  std::shared_ptr<std::recursive_mutex> mutex_;  // of the disk
   NodePointer root_;
   uint64_t calls_ = 0, fail_at_ = 0, times_ = 1;
   Fault fault_ = Fault::kError;

@@ -31,7 +31,7 @@ class Scenario {
   // What may be interrupted: a save of a new step; one that replaces another of its step; pruning; opening after an interrupted save
   // of the one kind or the other.
   Result<> act() {
-    if (opens()) return CheckpointDirectory::open(files_, kFolder).map([](auto &&) {});
+    if (opens()) return open_alone(files_, kFolder).map([](auto &&) {});
     if (name_ == "prune") return directory_.prune(1, {});
     const bool replaces = name_ == "replace";
     return directory_.save(replaces ? SmallRun(100, 2).contents() : SmallRun(110).contents()).map([](auto &&) {});
@@ -41,7 +41,7 @@ class Scenario {
   void prepare() {
     static std::map<std::string, uint64_t> last_calls;
     for (uint64_t &call = last_calls.try_emplace(name_, 1).first->second; opens(); ++call) {
-      auto directory = CheckpointDirectory::open(files_, kFolder);
+      auto directory = open_alone(files_, kFolder);
       files_.fail(call, Fault::kPowerCut);
       ASSERT_FALSE(directory->save(SmallRun(100, 2).contents()));
       files_.restart(Survival::kEverything);
@@ -53,7 +53,7 @@ class Scenario {
 
   // After the fault: one of the announced states loads bit-equal, and if `acted`, the newest of them; and the run can save again.
   void check(bool acted, const std::string &where) {
-    auto directory = CheckpointDirectory::open(files_, kFolder);
+    auto directory = open_alone(files_, kFolder);
     ASSERT_TRUE(directory) << where << ": " << directory.error().message;
     SmallRun loaded(7, 9);
     auto tensors = loaded.tensors();
@@ -100,7 +100,7 @@ class Scenario {
 
   std::string name_;
   FaultyFileSystem files_;
-  CheckpointDirectory directory_ = *CheckpointDirectory::open(files_, kFolder);
+  CheckpointDirectory directory_ = *open_alone(files_, kFolder);
 };
 
 class EveryCall : public testing::TestWithParam<const char *> {};

@@ -26,7 +26,7 @@ constexpr uint64_t kMilliard = 1'000'000'000;
 // A folder of checkpoints on the machine's own file system.
 class CheckpointTest : public testing::Test {
  protected:
-  CheckpointDirectory open() { return *CheckpointDirectory::open(posix_file_system(), folder_); }
+  CheckpointDirectory open() { return *open_alone(posix_file_system(), folder_); }
 
   std::string save(uint64_t step, const std::string &label = "", uint64_t seed = 1) {
     SmallRun run(step, seed);
@@ -179,17 +179,19 @@ TEST_F(CheckpointTest, RefusesTensorsThatDoNotFit) {
     const auto contents = directory_.load(path, tensors, SmallRun::fingerprints());
     return contents ? "loaded" : contents.error().message;
   };
-  EXPECT_EQ(message([](auto &tensors) { tensors[1].name = "model.bias"; }),
-            path + ": holds tensor \"model.scale\", which this run does not have");
+  EXPECT_EQ(message([](auto &tensors) { tensors[1].name = "model.bias"; }), path + ": lacks tensor \"model.bias\", which this run has");
+  EXPECT_EQ(message([](auto &tensors) { tensors.pop_back(); }),
+            path + ": holds tensor \"optimizer.embedding.weight.first moment \"m\"\", which this run does not have");
   EXPECT_EQ(message([](auto &tensors) {
               tensors[0].shape = {3, 5};
             }),
             path + ": tensor \"model.embedding.weight\" has shape [5, 3], in this run it has [3, 5]");
   EXPECT_EQ(message([](auto &tensors) { tensors.push_back({.name = "model.bias", .shape = {}, .values = tensors[1].values}); }),
             path + ": lacks tensor \"model.bias\", which this run has");
-  EXPECT_EQ(message([](auto &tensors) { tensors.push_back(tensors[0]); }), "two tensors to load are named \"model.embedding.weight\"");
   EXPECT_EQ(message([](auto &tensors) { tensors[0].values = tensors[0].values.first(3); }),
-            "tensor \"model.embedding.weight\" has 3 values, which do not fit its shape");
+            path + ": element 3 of tensor \"model.embedding.weight\" is wanted by none of the processes that load it");
+  EXPECT_EQ(message([](auto &tensors) { tensors[0].begin = 3; }),
+            "tensor \"model.embedding.weight\" has 15 values from element 3 on, which do not fit its shape [5, 3]");
 }
 
 TEST_F(CheckpointTest, RefusesContentsThatNoFileCanHold) {
@@ -205,7 +207,7 @@ TEST_F(CheckpointTest, RefusesContentsThatNoFileCanHold) {
   EXPECT_EQ(message([](auto &contents) { contents.tensors[1].name = contents.tensors[0].name; }),
             "two tensors are named \"model.embedding.weight\"");
   EXPECT_EQ(message([](auto &contents) { contents.tensors[0].shape = {5}; }),
-            "tensor \"model.embedding.weight\" has 15 values, which do not fit its shape");
+            "tensor \"model.embedding.weight\" has 15 values, which do not fit its shape [5]");
   EXPECT_THAT(message([](auto &contents) { contents.label = "\xff"; }), HasSubstr("is not UTF-8"));
   EXPECT_TRUE(steps().empty());
 }
@@ -322,6 +324,29 @@ TEST_F(CheckpointTest, ListsWhatStandsThere) {
   EXPECT_EQ(checkpoints[0].bytes, std::filesystem::file_size(checkpoints[0].path + "/model.safetensors") +
                                       std::filesystem::file_size(checkpoints[0].path + "/state.safetensors"));
   EXPECT_THAT(checkpoints[1].problem, HasSubstr("manifest.json: its SHA-256 is not the one in "));
+}
+
+// Made by the first version of the format; see its README.
+TEST_F(CheckpointTest, LoadsAndStillWritesVersion1) {
+  const std::string golden = TRAINHOST_SOURCE_DIR "/tests/golden/checkpoint_version_1/step-000000100";
+  EXPECT_TRUE(directory_.verify(golden));
+  SmallRun loaded(7, 9);
+  auto tensors = loaded.tensors();
+  const auto contents = directory_.load(golden, tensors, SmallRun::fingerprints());
+  ASSERT_TRUE(contents) << contents.error().message;
+  EXPECT_TRUE(loaded == SmallRun(100));
+  EXPECT_EQ(contents->label, "end of stable");
+
+  // What one process writes of whole tensors is the same today, but for the time.
+  const std::string today = save(100, "end of stable");
+  for (const std::string name : {"/model.safetensors", "/state.safetensors"})
+    EXPECT_EQ(*posix_file_system().read(today + name), *posix_file_system().read(golden + name));
+  const auto without_time = [](const std::string &path) {
+    const std::string text = *posix_file_system().read(path + "/manifest.json");
+    const size_t begin = text.find("\"created\"");
+    return text.substr(0, begin) + text.substr(text.find(',', begin));
+  };
+  EXPECT_EQ(without_time(today), without_time(golden));
 }
 
 // SHA256SUMS is what the name says: a checkpoint can be checked without trainhost.

@@ -20,7 +20,7 @@ using testing::MatchesRegex;
 class CheckpointsVerb : public testing::Test {
  protected:
   CheckpointsVerb() {
-    auto directory = *CheckpointDirectory::open(posix_file_system(), temporary_.path());
+    auto directory = *open_alone(posix_file_system(), temporary_.path());
     EXPECT_TRUE(directory.save(SmallRun(100).contents("end of stable")));
     newest_ = *directory.save(SmallRun(1110).contents());
   }

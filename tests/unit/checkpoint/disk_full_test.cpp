@@ -47,14 +47,14 @@ void expect_earlier_intact(FileSystem &files, const std::string &folder) {
   EXPECT_THAT(*files.list(folder), ElementsAre("step-000000100"));
   SmallRun loaded(7, 9);
   auto tensors = loaded.tensors();
-  const auto contents = CheckpointDirectory::open(files, folder)->load_newest(tensors, SmallRun::fingerprints());
+  const auto contents = open_alone(files, folder)->load_newest(tensors, SmallRun::fingerprints());
   ASSERT_TRUE(contents) << contents.error().message;
   EXPECT_TRUE(loaded == SmallRun(100));
 }
 
 TEST(DiskFull, IsNoticedBeforeAnythingIsTouched) {
   FaultyFileSystem files;
-  auto directory = *CheckpointDirectory::open(files, "/checkpoints");
+  auto directory = *open_alone(files, "/checkpoints");
   ASSERT_TRUE(directory.save(SmallRun(100).contents()));
   files.set_capacity(UINT64_MAX, 20000);
   files.fail(0, FaultyFileSystem::Fault::kError);
@@ -70,7 +70,7 @@ TEST(DiskFull, IsSurvivedInTheMiddleOfASave) {
   uint64_t capacity = 0;
   for (bool saved = false; !saved; capacity += 97) {
     FaultyFileSystem files;
-    auto directory = *CheckpointDirectory::open(files, "/checkpoints");
+    auto directory = *open_alone(files, "/checkpoints");
     ASSERT_TRUE(directory.save(SmallRun(100).contents()));
     files.set_capacity(capacity, UINT64_MAX / 2);
     const auto result = directory.save(run.contents());
@@ -87,7 +87,7 @@ TEST(DiskFull, IsSurvivedOnARealDisk) {
   if (::mount("tmpfs", disk.path().c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "no right to mount a small disk here";
   const std::string folder = disk / "checkpoints";
   {
-    auto directory = *CheckpointDirectory::open(posix_file_system(), folder);
+    auto directory = *open_alone(posix_file_system(), folder);
     EXPECT_TRUE(directory.save(SmallRun(100).contents()));
     BigRun big(110, 1 << 20);
     expect_refused(directory.save(big.contents()), "there is not enough space; it needs 42");
@@ -99,7 +99,7 @@ TEST(DiskFull, IsSurvivedOnARealDisk) {
 // The kernel refuses a write in the middle of a file, after a short one, as a quota does.
 TEST(DiskFull, IsSurvivedWhenTheKernelRefusesAWrite) {
   TemporaryDirectory temporary;
-  auto directory = *CheckpointDirectory::open(posix_file_system(), temporary.path());
+  auto directory = *open_alone(posix_file_system(), temporary.path());
   ASSERT_TRUE(directory.save(SmallRun(100).contents()));
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);

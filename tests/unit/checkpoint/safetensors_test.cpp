@@ -60,7 +60,7 @@ std::string shape_text(const std::vector<int64_t> &shape) {
 TEST(SafetensorsWriter, IsReadBitEqualByTheReference) {
   TemporaryDirectory directory;
   SmallRun run(3);
-  auto saved = *CheckpointDirectory::open(posix_file_system(), directory.path())->save(run.contents());
+  auto saved = *open_alone(posix_file_system(), directory.path())->save(run.contents());
   const auto tensors = run.tensors();
   std::string expected;
   for (const size_t place : {0, 1, 2}) {  // the model's, which are in order of name

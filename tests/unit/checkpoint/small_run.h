@@ -76,4 +76,10 @@ class SmallRun {
   std::vector<Owned> owned_;
 };
 
+// The folder as the only process of a run opens it.
+inline Result<CheckpointDirectory> open_alone(FileSystem &files, const std::string &folder) {
+  static const auto group = single_process();
+  return CheckpointDirectory::open(files, folder, *group);
+}
+
 }  // namespace trainhost
