@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include <sys/mman.h>
@@ -108,6 +110,15 @@ uint64_t cpu_bytes_in_use() {
 uint64_t cpu_peak_bytes() {
   std::lock_guard lock(counter_mutex);
   return peak;
+}
+
+uint64_t cpu_available_bytes() {
+  std::ifstream facts("/proc/meminfo");
+  for (std::string line; std::getline(facts, line);) {
+    constexpr std::string_view kName = "MemAvailable:";
+    if (line.starts_with(kName)) return uint64_t{1024} * std::strtoull(line.c_str() + kName.size(), nullptr, 10);
+  }
+  return UINT64_MAX;
 }
 
 }  // namespace trainhost

@@ -14,5 +14,7 @@ void deallocate_cpu(void *memory, size_t bytes);
 // Bytes in use now, and the most there ever were. Any thread.
 uint64_t cpu_bytes_in_use();
 uint64_t cpu_peak_bytes();
+// How much more the system could give to its processes without ending one; UINT64_MAX when it does not say.
+uint64_t cpu_available_bytes();
 
 }  // namespace trainhost

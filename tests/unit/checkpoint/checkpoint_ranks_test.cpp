@@ -9,8 +9,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/random.h"
 #include "checkpoint/checkpoint.h"
 #include "support/faulty_file_system.h"
+#include "support/forwarding_file_system.h"
 #include "support/temporary_directory.h"
 #include "support/thread_group.h"
 #include "unit/checkpoint/cut_run.h"
@@ -115,6 +117,44 @@ TEST(CheckpointRanks, LoadsReplicas) {
     const auto directory = CheckpointDirectory::open(files, kFolder, group);
     ASSERT_TRUE(directory->load_newest(tensors, SmallRun::fingerprints()));
     EXPECT_TRUE(run == SmallRun(100));
+  });
+}
+
+// A tensor of two and a half blocks, of which one rank wants a little: it reads the block in which that lies, besides its share of the
+// verification, and no more.
+TEST(CheckpointRanks, ReadsOnlyTheBlocksThatARankNeeds) {
+  constexpr uint64_t kBlock = uint64_t{1} << 22, kElements = 5 * kBlock / 2, kBorder = 9 * kBlock / 4;
+  std::vector<float> whole(kElements);
+  fill_uniform(1, 2, 0, whole);
+  const auto piece = [&](std::vector<float> &values, uint64_t begin, uint64_t end) {
+    return NamedTensor{.name = "model.big",
+                       .shape = {2, static_cast<int64_t>(kElements / 2)},
+                       .values = std::span(values).subspan(begin, end - begin),
+                       .begin = begin};
+  };
+  TemporaryDirectory temporary;
+  run_ranks(2, [&](ProcessGroup &group) {
+    const bool first = group.rank() == 0;
+    CountingFileSystem files(posix_file_system());
+    auto directory = *CheckpointDirectory::open(files, temporary.path(), group);
+    const auto saved = directory.save({.step = 1,
+                                       .label = {},
+                                       .fingerprints = {},
+                                       .trainer_state = {},
+                                       .tensors = {first ? piece(whole, 0, kBorder) : piece(whole, kBorder, kElements)}});
+    ASSERT_TRUE(saved) << saved.error().message;
+
+    // Rank 0 wants all, rank 1 some elements on both sides of the border between the files.
+    std::vector<float> loaded(kElements);
+    std::vector<NamedTensor> wanted{first ? piece(loaded, 0, kElements) : piece(loaded, kBorder - 1000, kBorder + 1000)};
+    const uint64_t before = files.bytes_read();
+    const auto contents = directory.load_newest(wanted, {});
+    ASSERT_TRUE(contents) << contents.error().message;
+    EXPECT_TRUE(same_bits(wanted[0].values, std::span<const float>(whole).subspan(wanted[0].begin, wanted[0].values.size())));
+    const uint64_t files_bytes = sizeof(float) * (kElements - kBorder), needed = sizeof(float) * (kBorder - 2 * kBlock) + files_bytes;
+    if (!first) {
+      EXPECT_LT(files.bytes_read() - before, files_bytes + needed + 10000);
+    }
   });
 }
 

@@ -1,6 +1,7 @@
 // The state of a tiny run divided among ranks, in all the ways in which trainers cut.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -18,7 +19,7 @@ enum class Cut {
   kTensors,    // whole tensors in turn
   kScattered,  // every tensor in many pieces, dealt out in turn
 };
-constexpr std::array kCuts{Cut::kFirst, Cut::kLast, Cut::kEven, Cut::kFlat, Cut::kTensors, Cut::kScattered};
+inline constexpr std::array kCuts{Cut::kFirst, Cut::kLast, Cut::kEven, Cut::kFlat, Cut::kTensors, Cut::kScattered};
 
 // What `rank` of `size` has of the run's tensors. For every cut each element is in one rank's pieces.
 inline std::vector<NamedTensor> cut_tensors(SmallRun &run, Cut cut, uint32_t rank, uint32_t size) {
