@@ -4,11 +4,15 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <functional>
+#include <tuple>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/consolidate.h"
+#include "metrics/metrics.h"
 
 namespace trainhost {
 namespace {
@@ -61,6 +65,7 @@ void print_json(const std::string &folder, const std::vector<Row> &rows, std::os
                            {"tokens", info.tokens},
                            {"label", info.label},
                            {"bytes", info.bytes},
+                           {"processes", info.processes},
                            {"created", info.created},
                            {"state", row.state},
                            {"problem", info.problem}});
@@ -69,20 +74,21 @@ void print_json(const std::string &folder, const std::vector<Row> &rows, std::os
   out << object.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
 }
 
-using Cells = std::array<std::string, 6>;
+using Cells = std::array<std::string, 7>;
 
 void print_table(const std::string &folder, const std::vector<Row> &rows, std::ostream &out) {
   if (rows.empty()) {
     out << "no checkpoints in " << folder << "\n";
     return;
   }
-  std::vector<Cells> table{{"step", "tokens", "label", "size", "age", "state"}};
+  std::vector<Cells> table{{"step", "tokens", "label", "size", "processes", "age", "state"}};
   for (const auto &[info, state] : rows) {
     const bool known = info.problem.empty();
     table.push_back({std::to_string(info.step), known ? std::to_string(info.tokens) : "-", info.label.empty() ? "-" : info.label,
-                     known ? size_text(info.bytes) : "-", known ? age_text(info.created) : "-", state});
+                     known ? size_text(info.bytes) : "-", known ? std::to_string(info.processes) : "-",
+                     known ? age_text(info.created) : "-", state});
   }
-  std::array<size_t, 6> widths{};
+  std::array<size_t, std::tuple_size_v<Cells>> widths{};
   for (const Cells &cells : table) {
     for (size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
   }
@@ -99,7 +105,30 @@ void print_table(const std::string &folder, const std::vector<Row> &rows, std::o
   }
 }
 
+// Does `use` with the checkpoint that is meant.
+Result<> with_checkpoint(const std::string &source, FileSystem &files, const std::function<Result<>(const std::string &path)> &use) {
+  const std::string folder = source + "/checkpoints";
+  if (files.exists(source + "/manifest.json")) return use(source);
+  if (!files.exists(folder)) {
+    return failure(ErrorKind::kUsage, source + ": is neither a run directory, with checkpoints in it, nor the directory of a checkpoint");
+  }
+  TRAINHOST_TRY(const auto directory, CheckpointDirectory::view(files, folder));
+  TRAINHOST_TRY(const bool found, directory.use_newest(use));
+  return found ? Result<>() : failure(ErrorKind::kData, folder + ": there is no checkpoint yet");
+}
+
 }  // namespace
+
+Result<> consolidate_checkpoint(const ConsolidateQuery &query, FileSystem &files, std::ostream &out) {
+  const auto console = open_console();
+  return with_checkpoint(query.source, files, [&](const std::string &path) -> Result<> {
+    const auto show = [&](uint64_t done, uint64_t total) { console->progress("writing " + query.output, done, total); };
+    TRAINHOST_TRY(const ConsolidatedWeights written, consolidate(files, path, query.output, show));
+    out << query.output << ": " << written.parameters << " parameters in " << written.tensors << " tensors, " << size_text(written.bytes)
+        << ", of step " << written.step << "\n";
+    return {};
+  });
+}
 
 Result<> print_checkpoints(const CheckpointsQuery &query, FileSystem &files, std::ostream &out) {
   TRAINHOST_TRY(const auto rows, look(query, files));

@@ -68,8 +68,9 @@ Result<std::optional<LauncherSettings>> launcher_from(const options::variables_m
   if (launch.launcher == Launcher::kTrainhost) return std::nullopt;
   const uint32_t processes = given["processes"].as<uint32_t>();
   if (launch.world_size > 1) {
-    return failure(ErrorKind::kUsage, fmt::format("--processes {} in one of {} processes that are there already ({}): leave one of the two out",
-                                                  processes, launch.world_size, to_string(launch.launcher)));
+    return failure(ErrorKind::kUsage,
+                   fmt::format("--processes {} in one of {} processes that are there already ({}): leave one of the two out", processes,
+                               launch.world_size, to_string(launch.launcher)));
   }
   if (processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
   LauncherSettings settings;
@@ -147,9 +148,27 @@ Verb checkpoints_verb() {
 }
 
 Verb doctor_verb() {
-  Verb verb{"trainhost doctor", "say what this machine offers and what keeps it from training", options::options_description("options"), {}, {}};
+  Verb verb{
+      "trainhost doctor", "say what this machine offers and what keeps it from training", options::options_description("options"), {}, {}};
   verb.accepted.add_options()("json", options::bool_switch(), "print JSON");
   verb.act = [](const auto &given) { return print_diagnosis(given["json"].template as<bool>(), std::cout); };
+  return verb;
+}
+
+Verb consolidate_verb() {
+  Verb verb{"trainhost checkpoints consolidate RUN_OR_STEP --output FILE",
+            "write the weights of a checkpoint as one safetensors file",
+            options::options_description("options"),
+            {},
+            {}};
+  verb.accepted.add_options()("from", options::value<std::string>()->required(),
+                              "a run directory (its newest checkpoint is taken) or the directory of one checkpoint")(
+      "output", options::value<std::string>()->required(), "the file to write; it must not be there yet");
+  verb.positional.add("from", 1);
+  verb.act = [](const auto &given) {
+    const ConsolidateQuery query{.source = given["from"].template as<std::string>(), .output = given["output"].template as<std::string>()};
+    return consolidate_checkpoint(query, posix_file_system(), std::cout);
+  };
   return verb;
 }
 
@@ -176,6 +195,7 @@ std::map<std::string, Verb> all_verbs() {
           {"generate", generate_verb()},
           {"plugins", plugins_verb()},
           {"checkpoints", checkpoints_verb()},
+          {"checkpoints consolidate", consolidate_verb()},
           {"doctor", doctor_verb()}};
 }
 
@@ -214,6 +234,10 @@ Result<> run(std::vector<std::string> arguments) {
   if (arguments[0].front() != '-') {
     name = arguments[0];
     arguments.erase(arguments.begin());
+    if (!arguments.empty() && verbs.contains(name + " " + arguments[0])) {
+      name += " " + arguments[0];
+      arguments.erase(arguments.begin());
+    }
   }
   const auto verb = verbs.find(name);
   if (verb == verbs.end()) return failure(ErrorKind::kUsage, fmt::format("there is no verb \"{}\"; see trainhost --help", name));

@@ -46,9 +46,9 @@ class CheckpointsVerb : public testing::Test {
 };
 
 TEST_F(CheckpointsVerb, PrintsATable) {
-  EXPECT_THAT(print(false, false), MatchesRegex("step   tokens  label           size  age  state\n"
-                                                " 100   409600  end of stable  [0-9]+ B  [0-9]+ s  present\n"
-                                                "1110  4546560  -              [0-9]+ B  [0-9]+ s  present\n"));
+  EXPECT_THAT(print(false, false), MatchesRegex("step   tokens  label           size  processes  age  state\n"
+                                                " 100   409600  end of stable  [0-9]+ B          1  [0-9]+ s  present\n"
+                                                "1110  4546560  -              [0-9]+ B          1  [0-9]+ s  present\n"));
 }
 
 TEST_F(CheckpointsVerb, VerifiesEveryByteWhenAsked) {
@@ -70,8 +70,48 @@ TEST_F(CheckpointsVerb, PrintsJson) {
   EXPECT_EQ(first["label"], "end of stable");
   EXPECT_EQ(first["state"], "verified");
   EXPECT_EQ(first["problem"], "");
+  EXPECT_EQ(first["processes"], 1);
   EXPECT_EQ(second["state"], "damaged");
   EXPECT_THAT(second["problem"].get<std::string>(), HasSubstr("model.safetensors"));
+}
+
+class ConsolidateVerb : public CheckpointsVerb {
+ protected:
+  ConsolidateVerb() {
+    std::filesystem::create_directory(temporary_ / "run");
+    std::filesystem::create_directory_symlink(temporary_.path(), run_ + "/checkpoints");
+  }
+  std::string consolidate(const std::string &source, const std::string &file) {
+    std::ostringstream out;
+    const auto written = consolidate_checkpoint({.source = source, .output = temporary_ / file}, posix_file_system(), out);
+    return written ? out.str() : std::to_string(exit_code(written.error().kind)) + " " + written.error().message;
+  }
+
+  std::string run_ = temporary_ / "run";
+};
+
+TEST_F(ConsolidateVerb, TakesTheNewestOfARunOrAGivenOne) {
+  EXPECT_THAT(consolidate(run_, "a"), MatchesRegex(temporary_ / "a" + ": 16 parameters in 3 tensors, [0-9]+ B, of step 1110\n"));
+  EXPECT_THAT(consolidate(newest_, "b"), HasSubstr("of step 1110\n"));
+  EXPECT_THAT(consolidate(temporary_ / "step-000000100/", "c"), HasSubstr("of step 100\n"));
+  EXPECT_THAT(consolidate(run_, "a"), HasSubstr("64 " + temporary_ / "a" + ": is there already"));
+}
+
+TEST_F(ConsolidateVerb, StepsBackOverADamagedOneAndSaysSo) {
+  damage();
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(consolidate(run_, "a"), HasSubstr("of step 100\n"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("; the checkpoint of step 100 is used instead, 1010 steps are lost"));
+  EXPECT_THAT(consolidate(newest_, "b"), HasSubstr("65 " + newest_ + "/model.safetensors: "));
+}
+
+TEST_F(ConsolidateVerb, SaysWhatItDoesNotFind) {
+  EXPECT_EQ(
+      consolidate(temporary_ / "step-000000100/x", "a"),
+      "64 " + temporary_ / "step-000000100/x" + ": is neither a run directory, with checkpoints in it, nor the directory of a checkpoint");
+  TemporaryDirectory empty;
+  std::filesystem::create_directory(empty / "checkpoints");
+  EXPECT_EQ(consolidate(empty.path(), "a"), "65 " + empty / "checkpoints" + ": there is no checkpoint yet");
 }
 
 TEST(CheckpointsVerbWithout, SaysSoWhenThereAreNone) {

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "support/temporary_directory.h"
+#include "unit/checkpoint/python_reader.h"
 #include "unit/checkpoint/small_run.h"
 
 namespace trainhost {
@@ -18,17 +19,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// What the format's own Python package says.
-std::string ask_python(const std::string &action, const std::string &path) {
-  const std::string command = "python3 " TRAINHOST_SOURCE_DIR "/tests/unit/checkpoint/read_safetensors.py " + action + " " + path + " 2>&1";
-  std::string output;
-  FILE *pipe = ::popen(command.c_str(), "r");
-  char piece[4096];
-  while (const size_t size = std::fread(piece, 1, sizeof piece, pipe)) output.append(piece, size);
-  EXPECT_EQ(::pclose(pipe), 0) << output;
-  return output;
-}
 
 void write(const std::string &path, const std::string &contents) { std::ofstream(path, std::ios::binary) << contents; }
 
