@@ -107,7 +107,12 @@ Fingerprints Run::fingerprints() const {
 }
 
 Result<> Run::restore(const StartOptions &options) {
-  TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints", processes_.world()));
+  // A save that goes on beside the training talks over a group of its own.
+  if (recipe().checkpoint.asynchronous) {
+    TRAINHOST_TRY(saving_group_, processes_.world().split(0));
+  }
+  ProcessGroup &group = saving_group_ ? *saving_group_ : processes_.world();
+  TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints", group));
   auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
   if (saved) {
@@ -190,7 +195,7 @@ Result<> Run::train() {
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),
-                   .observers = {&reporter_, &*evaluation_, &*sampling_},
+                   .observers = {&activity_, &reporter_, &*evaluation_, &*sampling_},
                    .stop = stop_});
   return trainer.run(state_);
 }

@@ -48,7 +48,12 @@ class Run {
 
  private:
   Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop, Processes &processes, uint32_t data_ranks)
-      : checked_(std::move(checked)), console_(console), stop_(stop), processes_(processes), axis_(checked_.recipe, data_ranks) {}
+      : checked_(std::move(checked)),
+        console_(console),
+        stop_(stop),
+        processes_(processes),
+        axis_(checked_.recipe, data_ranks),
+        activity_(processes) {}
   Result<> lock_directory();
   Result<> check_same() const;
   Result<> load_model();
@@ -73,8 +78,10 @@ class Run {
   std::optional<ParameterStore> parameters_;
   std::optional<GradientStore> gradients_;
   std::optional<ModelRunner> runner_;
+  std::unique_ptr<ProcessGroup> saving_group_;
   std::optional<CheckpointDirectory> checkpoints_;
   TrainState state_;
+  ActivityReport activity_;
   Reporter reporter_;
   std::optional<TextGenerator> generator_;
   std::optional<HeldOutEvaluation> evaluation_;

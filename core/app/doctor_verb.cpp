@@ -217,9 +217,9 @@ void examine_plugins(Diagnosis &diagnosis) {
       if (manifest.kind == kind) names.push_back(manifest.name);
     }
     if (names.empty()) {
-      diagnosis.prevent({ErrorKind::kPlugin,
-                         fmt::format("there is no {} plugin in {}: copy it there, or name its folder in TRAINHOST_PLUGIN_PATH",
-                                     to_string(kind), fmt::join(registry.folders(), ", "))});
+      diagnosis.prevent(
+          {ErrorKind::kPlugin, fmt::format("there is no {} plugin in {}: copy it there, or name its folder in TRAINHOST_PLUGIN_PATH",
+                                           to_string(kind), fmt::join(registry.folders(), ", "))});
     }
     facts[std::string(to_string(kind))] = std::move(names);
   }

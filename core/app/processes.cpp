@@ -25,6 +25,7 @@ std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::mil
 Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
   TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
   std::unique_ptr<Processes> processes(new Processes);
+  if (launch.rank > 0) set_log_level(LogLevel::kWarning);  // rank 0 tells what all of them do
   const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });
@@ -71,6 +72,21 @@ Result<> Processes::check_same(const std::string &what, const std::string &value
 
 void Processes::leave(const Result<> &outcome) {
   control_->leave(outcome ? std::string_view() : std::string_view(outcome.error().message));
+}
+
+Result<> ActivityReport::begin(TrainState &state) {
+  processes_.report_activity(fmt::format("step {}", state.step + 1));
+  return {};
+}
+
+Result<> ActivityReport::after_step(TrainState &state, const StepReport &) {
+  processes_.report_activity(fmt::format("step {}", state.step + 1));
+  return {};
+}
+
+Result<> ActivityReport::before_checkpoint() {
+  processes_.report_activity("saving a checkpoint");
+  return {};
 }
 
 }  // namespace trainhost

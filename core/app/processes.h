@@ -9,6 +9,7 @@
 #include "collectives/control_channel.h"
 #include "collectives/process_group.h"
 #include "recipe/recipe.h"
+#include "train/observer.h"
 
 namespace trainhost {
 
@@ -26,6 +27,9 @@ class Processes {
   // kRecipe on every rank when a rank brings another text than rank 0; names the rank and what differs.
   Result<> check_same(const std::string &what, const std::string &value);
 
+  // What this process is doing, in words.
+  void report_activity(std::string activity) { control_->report_activity(std::move(activity)); }
+
   // The end of the run for this process, which the others are told, so that they do not take it for lost.
   void leave(const Result<> &outcome);
 
@@ -34,6 +38,18 @@ class Processes {
   std::unique_ptr<ControlChannel> control_;
   std::unique_ptr<ProcessGroup> world_;
   uint32_t waits_ = 0;
+};
+
+// Tells the other processes how far this one has come, for them to say when they miss it.
+class ActivityReport : public TrainObserver {
+ public:
+  explicit ActivityReport(Processes &processes) : processes_(processes) {}
+  Result<> begin(TrainState &state) override;
+  Result<> after_step(TrainState &state, const StepReport &report) override;
+  Result<> before_checkpoint() override;
+
+ private:
+  Processes &processes_;
 };
 
 }  // namespace trainhost

@@ -23,10 +23,10 @@ class Channel {
     logger_->set_level(level != nullptr && std::string_view(level) == "debug" ? spdlog::level::debug : spdlog::level::info);
   }
 
+  void set_level(LogLevel least) { logger_->set_level(to_spdlog(least)); }
+
   void write(LogLevel level, std::string_view message) {
-    static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
-                                                            spdlog::level::err};
-    const auto wanted = kLevels[static_cast<int>(level)];
+    const auto wanted = to_spdlog(level);
     if (!logger_->should_log(wanted)) return;
     std::lock_guard lock(mutex_);
     if (before_) before_();
@@ -42,6 +42,12 @@ class Channel {
   }
 
  private:
+  static spdlog::level::level_enum to_spdlog(LogLevel level) {
+    static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                                            spdlog::level::err};
+    return kLevels[static_cast<int>(level)];
+  }
+
   std::mutex mutex_;
   std::shared_ptr<spdlog::logger> logger_;
   std::function<void()> before_, after_;
@@ -55,6 +61,8 @@ Channel &channel() {
 }  // namespace
 
 void log(LogLevel level, std::string_view message) { channel().write(level, message); }
+
+void set_log_level(LogLevel least) { channel().set_level(least); }
 
 void set_log_hooks(std::function<void()> before, std::function<void()> after) { channel().set_hooks(std::move(before), std::move(after)); }
 

@@ -15,6 +15,9 @@ inline void log_info(std::string_view message) { log(LogLevel::kInfo, message); 
 inline void log_warning(std::string_view message) { log(LogLevel::kWarning, message); }
 inline void log_error(std::string_view message) { log(LogLevel::kError, message); }
 
+// Messages below this level are not written. Any thread.
+void set_log_level(LogLevel least);
+
 // Called before and after a message is written, under the channel's lock: a console clears its progress line in `before` and draws
 // it again in `after`. Empty functions take the hook away. Any thread.
 void set_log_hooks(std::function<void()> before, std::function<void()> after);

@@ -27,7 +27,12 @@ double forward_flops_per_token(const Model &model) {
 }  // namespace
 
 Trainer::Trainer(Parts parts)
-    : parts_(std::move(parts)), step_(parts_.runner, parts_.parameters, parts_.gradients, parts_.recipe.training, parts_.recipe.run.seed) {}
+    : parts_(std::move(parts)), step_(parts_.runner, parts_.parameters, parts_.gradients, parts_.recipe.training, parts_.recipe.run.seed) {
+  if (!parts_.recipe.checkpoint.asynchronous) return;
+  background_.emplace(parts_.checkpoints, *parts_.parameters.spread().world, [](const SavedCheckpoint &saved) {
+    log_info(fmt::format("saved {} in {:.2f} s, of which training waited {:.2f} s", saved.path, saved.seconds, saved.stalled_seconds));
+  });
+}
 
 Result<> Trainer::run(TrainState &state) {
   state_ = &state;
@@ -37,8 +42,10 @@ Result<> Trainer::run(TrainState &state) {
     TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
     TRAINHOST_TRY(const StepReport report, train(batch));
     for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
+    if (background_) TRAINHOST_CHECK(background_->poll());
     TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop));
     if (checkpoint_due() || stop) TRAINHOST_CHECK(save());
+    if (background_ && (stop || state.step == parts_.axis.total_steps())) TRAINHOST_CHECK(background_->finish());
     if (stop && state.step < parts_.axis.total_steps()) {
       return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", state.step));
     }
@@ -99,6 +106,7 @@ Result<> Trainer::react_to(const TrainStep::Report &outcome) {
 // Goes back to the newest checkpoint and passes over the batches that led to the fault; without a checkpoint the step is skipped.
 Result<> Trainer::roll_back() {
   const uint64_t fault = state_->step;
+  if (background_) TRAINHOST_CHECK(background_->finish());
   auto tensors = parts_.parameters.tensors_to_load();
   TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, parts_.fingerprints));
   if (!saved) {
@@ -136,18 +144,23 @@ std::string Trainer::label() const {
 
 Result<> Trainer::save() {
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->before_checkpoint());
+  const CheckpointContents contents{.step = state_->step,
+                                    .tokens = parts_.axis.tokens_at_step(state_->step),
+                                    .label = label(),
+                                    .fingerprints = parts_.fingerprints,
+                                    .trainer_state = state_->to_json(),
+                                    .tensors = parts_.parameters.tensors_to_save()};
+  Retention retention{.keep = parts_.recipe.checkpoint.keep, .always_keep = parts_.recipe.checkpoint.always_keep};
+  for (const Branch &branch : parts_.recipe.branches) retention.always_keep.push_back(branch.from);
+  return background_ ? background_->save(contents, std::move(retention)) : save_and_wait(contents, retention);
+}
+
+Result<> Trainer::save_and_wait(const CheckpointContents &contents, const Retention &retention) {
   const auto started = std::chrono::steady_clock::now();
-  TRAINHOST_TRY(const std::string path, parts_.checkpoints.save({.step = state_->step,
-                                                                 .tokens = parts_.axis.tokens_at_step(state_->step),
-                                                                 .label = label(),
-                                                                 .fingerprints = parts_.fingerprints,
-                                                                 .trainer_state = state_->to_json(),
-                                                                 .tensors = parts_.parameters.tensors_to_save()}));
+  TRAINHOST_TRY(const std::string path, parts_.checkpoints.save(contents));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   log_info(fmt::format("saved {} in {:.2f} s", path, seconds));
-  std::vector<std::string> always_keep = parts_.recipe.checkpoint.always_keep;
-  for (const Branch &branch : parts_.recipe.branches) always_keep.push_back(branch.from);
-  return parts_.checkpoints.prune(parts_.recipe.checkpoint.keep, always_keep);
+  return parts_.checkpoints.prune(retention.keep, retention.always_keep);
 }
 
 void Trainer::start_prefetching() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "checkpoint/background_save.h"
 #include "checkpoint/checkpoint.h"
 #include "data/prefetcher.h"
 #include "data/sample_stream.h"
@@ -34,7 +35,7 @@ class Trainer {
     ParameterStore &parameters;
     GradientStore &gradients;
     PhaseParts &phases;
-    CheckpointDirectory &checkpoints;
+    CheckpointDirectory &checkpoints;  // with checkpoint.asynchronous opened with a group of its own
     Fingerprints fingerprints;
     std::vector<TrainObserver *> observers;
     const std::atomic<bool> &stop;  // set by a signal
@@ -51,6 +52,7 @@ class Trainer {
   Result<> react_to(const TrainStep::Report &outcome);
   Result<> roll_back();
   Result<> save();
+  Result<> save_and_wait(const CheckpointContents &contents, const Retention &retention);
   bool checkpoint_due() const;
   std::string label() const;
   void start_prefetching();
@@ -58,6 +60,7 @@ class Trainer {
   Parts parts_;
   TrainStep step_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  std::optional<BackgroundSave> background_;  // with checkpoint.asynchronous
   TrainState *state_ = nullptr;
   uint32_t not_finite_in_a_row_ = 0;
   double peak_flops_per_second_ = -1;  // -1: not measured yet
