@@ -66,7 +66,7 @@ class ControlChannel {
 
   // Called on the channel's own thread, at most once, when a rank is gone without having said goodbye or has left with an error: `what`
   // names it, says how that was noticed and what it was last doing. The default logs it together with this rank's own activity, and ends
-  // the process with the exit code of kUnavailable.
+  // the process with the exit code of kUnavailable, even if the thread that computes hangs.
   virtual void on_loss(std::function<void(const std::string &what)> handler) = 0;
   // Called on the channel's own thread when another rank announced a stop; at once if it has done so before.
   virtual void on_stop(std::function<void()> handler) = 0;

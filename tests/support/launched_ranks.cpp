@@ -58,7 +58,7 @@ LaunchEnvironment loopback_rank(uint32_t rank, uint32_t world_size, uint16_t por
 
 uint16_t free_port() { return LoopbackLaunch(1).port(); }
 
-ControlSettings short_settings() { return {.heartbeat = std::chrono::milliseconds(200), .timeout = std::chrono::seconds(20)}; }
+ControlSettings short_settings() { return {.heartbeat = std::chrono::seconds(1), .timeout = std::chrono::seconds(30)}; }
 
 void run_gloo_ranks(uint32_t size, const std::function<void(ControlChannel &channel, ProcessGroup &group)> &body,
                     const ControlSettings &settings) {

@@ -34,7 +34,7 @@ LaunchEnvironment loopback_rank(uint32_t rank, uint32_t world_size, uint16_t por
 // Nobody listened at this port of the loopback a moment ago.
 uint16_t free_port();
 
-// Heartbeats of 200 ms and waits of 20 s.
+// Heartbeats of 1 s, so that a busy machine takes nobody for lost, and waits of 30 s.
 ControlSettings short_settings();
 
 // Runs body(channel, group) on `size` threads, each a rank over gloo with a control channel of its own; all leave at the end.

@@ -372,16 +372,18 @@ class Client : public ControlChannel {
     end_process(what);
   }
 
-  // A log that nobody reads must not keep the process alive.
   [[noreturn]] void end_process(const std::string &what) {
     const int code = exit_code(ErrorKind::kUnavailable);
-    std::thread([grace = settings_.heartbeat, code] {
+    std::thread([grace = 2 * settings_.heartbeat, code] {  // a log that nobody reads must not keep the process alive
       std::this_thread::sleep_for(grace);
       ::_exit(code);
-    }).detach();
+    })
+        .detach();
     const std::string own = activity_.describe();
     log_error(fmt::format("{}; this rank {} ends{}{}", what, launch_.rank, own.empty() ? "" : ", last at: ", own));
     write_error_file({ErrorKind::kUnavailable, what});
+    stream_->close();
+    server_.reset();  // at rank 0: tells the others first
     std::fflush(nullptr);
     ::_exit(code);
   }

@@ -147,6 +147,8 @@ class Server : public ControlServer {
         const auto stream = admit(judgement.greeting.rank, std::move(*socket));
         stream->send_bytes({bytes.begin(), bytes.end()});
         stream->send({Type::kWelcome, 0, {host_name(), process_number()}});
+        if (refusal_) stream->send(*refusal_);
+        if (last_moment_) stream->finish();
       } else {
         co_await asio::async_write(*socket, asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, error));
         refused(reply.verdict, judgement.greeting);
@@ -173,7 +175,8 @@ class Server : public ControlServer {
                                              greeting.world_size, launch_.world_size));
     }
     if (verdict == Verdict::kRankTaken) {
-      give_up(ErrorKind::kUsage, fmt::format("two processes were started as {}", describe_rank(greeting.rank, roster_[greeting.rank], Clock::now())));
+      give_up(ErrorKind::kUsage,
+              fmt::format("two processes were started as {}", describe_rank(greeting.rank, roster_[greeting.rank], Clock::now())));
     }
   }
 
@@ -217,8 +220,7 @@ class Server : public ControlServer {
     roster_[rank].host = std::move(host);
     roster_[rank].process = std::move(process);
     roster_[rank].state = State::kPresent;
-    if (refusal_) return send(rank, *refusal_);
-    if (started_ || !roster_.with_state(State::kAbsent).empty()) return;
+    if (started_ || refusal_ || !roster_.with_state(State::kAbsent).empty()) return;
     started_ = true;
     tell_all({Type::kStart});
   }
@@ -226,6 +228,7 @@ class Server : public ControlServer {
   // Before the start: tells all ranks, those too that are still to come, that there will be no run.
   void give_up(ErrorKind kind, const std::string &text) {
     if (started_ || refusal_) return;
+    started_wrongly_ = kind == ErrorKind::kUsage;
     refusal_ = {Type::kRefusal, 0, {std::to_string(static_cast<int>(kind)), text}};
     tell_all(*refusal_);
   }
@@ -367,8 +370,6 @@ class Server : public ControlServer {
   // The end: all that is still to be sent goes out, and the others close their connections.
 
   void finish() {
-    error_code ignored;
-    acceptor_.close(ignored);
     last_moment_ = Clock::now() + 2 * settings_.heartbeat;
     for (const auto &stream : streams_) {
       if (stream != nullptr) stream->finish();
@@ -376,8 +377,10 @@ class Server : public ControlServer {
     stop_when_all_have_gone();
   }
 
+  // Ranks that are still to come are told, too, that the run was started wrongly.
   void stop_when_all_have_gone() {
-    const bool gone = std::ranges::all_of(streams_, [](const auto &stream) { return stream == nullptr || stream->closed(); });
+    const bool gone =
+        std::ranges::all_of(streams_, [&](const auto &stream) { return stream == nullptr ? !started_wrongly_ : stream->closed(); });
     if (gone) io_.stop();
   }
 
@@ -393,7 +396,7 @@ class Server : public ControlServer {
   std::vector<std::shared_ptr<MessageStream>> streams_;  // by rank
   std::list<std::shared_ptr<tcp::socket>> strangers_;
   size_t wrong_tokens_ = 0;
-  bool started_ = false;
+  bool started_ = false, started_wrongly_ = false;
   std::optional<ControlMessage> refusal_;
   std::map<std::string, std::string> values_;
   std::list<std::pair<uint32_t, ControlMessage>> waiting_;  // kGet of keys that are not set

@@ -1,19 +1,21 @@
 #include "collectives/control_channel.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <barrier>
 #include <thread>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "collectives/control/greeting.h"
 #include "support/launched_ranks.h"
+#include "support/raw_connection.h"
 
 namespace trainhost {
 namespace {
@@ -50,6 +52,7 @@ std::vector<LaunchEnvironment> all_ranks(const LoopbackLaunch &launch, uint32_t 
 }
 
 ControlSettings impatient() { return {.heartbeat = 200ms, .timeout = 1s}; }
+ControlSettings brisk() { return {.heartbeat = 200ms, .timeout = 20s}; }
 
 void expect_failure(const Channel &channel, ErrorKind kind, const std::string &text) {
   ASSERT_FALSE(channel);
@@ -135,17 +138,24 @@ TEST(ControlChannel, TellsTheOthersOfAnErrorOfARankThatLeaves) {
   const LoopbackLaunch launch(3);
   std::array<std::string, 3> losses;
   std::array<std::atomic<bool>, 3> told{};
-  connect(all_ranks(launch, 3), short_settings(), [&](uint32_t rank, ControlChannel &channel) {
-    if (rank == 1) {
-      channel.report_activity("step 12");
-      return channel.leave("the disk is full");
-    }
-    channel.on_loss([&, rank](const std::string &what) {
-      losses[rank] = what;
-      told[rank] = true;
+  std::barrier ready(3);
+  std::vector<std::jthread> threads;
+  for (uint32_t rank = 0; rank < 3; ++rank) {
+    threads.emplace_back([&, rank] {
+      const auto channel = ControlChannel::connect(launch.rank(rank), short_settings());
+      ASSERT_TRUE(channel) << channel.error().message;
+      (*channel)->on_loss([&, rank](const std::string &what) {
+        losses[rank] = what;
+        told[rank] = true;
+      });
+      ready.arrive_and_wait();
+      if (rank == 1) return (*channel)->leave("the disk is full");
+      for (int wait = 0; wait < 200 && !told[rank]; ++wait) std::this_thread::sleep_for(10ms);
+      (*channel)->leave();
     });
-    for (int wait = 0; wait < 200 && !told[rank]; ++wait) std::this_thread::sleep_for(10ms);
-  });
+  }
+  threads.clear();
+  EXPECT_EQ(losses[1], "");
   for (const uint32_t rank : {0, 2}) {
     EXPECT_THAT(losses[rank], HasSubstr("rank 1 (host "));
     EXPECT_THAT(losses[rank], HasSubstr("has failed: the disk is full"));
@@ -207,7 +217,7 @@ TEST(Rendezvous, NeedsAToken) {
 
 TEST(Rendezvous, RefusesARankTwiceOnEveryRank) {
   const LoopbackLaunch launch(4);
-  const auto channels = connect({launch.rank(0), launch.rank(1), launch.rank(1)}, short_settings());
+  const auto channels = connect({launch.rank(0), launch.rank(1), launch.rank(1)}, brisk());
   for (const auto &channel : channels) expect_failure(channel, ErrorKind::kUsage, "rank 1");
 }
 
@@ -225,10 +235,23 @@ TEST(Rendezvous, RefusesAnotherWorldSizeOnEveryRank) {
   const LoopbackLaunch launch(3), larger(4);
   auto other = larger.rank(1);
   other.master_port = launch.port();
-  const auto channels = connect({launch.rank(0), other, launch.rank(2)}, short_settings());
+  const auto channels = connect({launch.rank(0), other, launch.rank(2)}, brisk());
   expect_failure(channels[0], ErrorKind::kUsage, "world size of 4, rank 0 with 3");
   expect_failure(channels[1], ErrorKind::kUsage, "world size of 3, this rank 1 with 4");
   expect_failure(channels[2], ErrorKind::kUsage, "world size of 4, rank 0 with 3");
+}
+
+TEST(Rendezvous, SaysThatARankDiedMeanwhile) {
+  const LoopbackLaunch launch(3);
+  std::jthread short_lived([&] {
+    test::RawConnection connection(launch.port());
+    OpeningBytes opening{};
+    std::ranges::copy(connection.receive(opening.size()), opening.begin());
+    connection.send(encode_greeting({2, 3, fresh_challenge()}, decode_opening(opening).value(), launch.rank(2).token));
+    connection.receive(sizeof(ReplyBytes));
+  });
+  const auto channels = connect({launch.rank(0), launch.rank(1)}, brisk());
+  for (const auto &channel : channels) expect_failure(channel, ErrorKind::kUnavailable, "before all ranks were connected");
 }
 
 TEST(Rendezvous, SaysThatThePortIsInUse) {

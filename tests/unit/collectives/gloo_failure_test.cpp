@@ -17,7 +17,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const ControlSettings kImpatient{.heartbeat = 200ms, .timeout = 1s};
+const ControlSettings kImpatient{.heartbeat = 500ms, .timeout = 1s};
 
 void expect_missing(const Result<> &outcome, const std::string &text, const std::string &rank) {
   ASSERT_FALSE(outcome);

@@ -13,6 +13,8 @@
 namespace trainhost {
 namespace {
 
+const ControlSettings kSettings{.heartbeat = std::chrono::milliseconds(500), .timeout = std::chrono::seconds(30)};
+
 void say_ready() {
   std::puts("ready");
   std::fflush(stdout);
@@ -39,12 +41,12 @@ Result<> gather_for_ever(ControlChannel &channel, ProcessGroup &group) {
 }
 
 Result<> run(const LaunchEnvironment &launch, ControlChannel &channel, bool gather) {
-  TRAINHOST_TRY(const auto group, join(launch, test::short_settings(), channel));
+  TRAINHOST_TRY(const auto group, join(launch, kSettings, channel));
   return gather ? gather_for_ever(channel, *group) : stay_idle(channel);
 }
 
 int act(const LaunchEnvironment &launch, bool gather) {
-  const auto channel = ControlChannel::connect(launch, test::short_settings());
+  const auto channel = ControlChannel::connect(launch, kSettings);
   Result<> outcome = channel ? run(launch, **channel, gather) : Result<>(tl::unexpected(channel.error()));
   if (outcome) return 0;
   log_error(outcome.error().message);
@@ -57,5 +59,6 @@ int act(const LaunchEnvironment &launch, bool gather) {
 
 int main(int, char **argv) {
   const auto number = [&](int argument) { return static_cast<uint32_t>(std::atoi(argv[argument])); };
-  return trainhost::act(trainhost::test::loopback_rank(number(1), number(2), static_cast<uint16_t>(number(3))), std::strcmp(argv[4], "gather") == 0);
+  return trainhost::act(trainhost::test::loopback_rank(number(1), number(2), static_cast<uint16_t>(number(3))),
+                        std::strcmp(argv[4], "gather") == 0);
 }
