@@ -25,6 +25,7 @@ std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::mil
 Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
   TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
   std::unique_ptr<Processes> processes(new Processes);
+  processes->heartbeat_ = milliseconds(settings.heartbeat);
   if (launch.rank > 0) set_log_level(LogLevel::kWarning);  // rank 0 tells what all of them do
   const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
@@ -71,7 +72,24 @@ Result<> Processes::check_same(const std::string &what, const std::string &value
 }
 
 void Processes::leave(const Result<> &outcome) {
-  control_->leave(outcome ? std::string_view() : std::string_view(outcome.error().message));
+  const bool quietly = outcome || all_end();
+  control_->leave(quietly ? std::string_view() : std::string_view(outcome.error().message));
+}
+
+// Whether all processes end about now: most errors are agreed on, and then none must take another for lost.
+bool Processes::all_end() {
+  const auto ended = [](uint32_t rank) { return fmt::format("ended/{}", rank); };
+  if (!control_->set(ended(world_->rank()), "")) return false;
+  const auto deadline = std::chrono::steady_clock::now() + 2 * heartbeat_;
+  for (uint32_t rank = 0; rank < world_->size(); ++rank) {
+    while (true) {
+      const auto found = control_->look(ended(rank));
+      if (!found || std::chrono::steady_clock::now() > deadline) return false;
+      if (*found) break;
+      std::this_thread::sleep_for(kLookAgain / 10);
+    }
+  }
+  return true;
 }
 
 Result<> ActivityReport::begin(TrainState &state) {

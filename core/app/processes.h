@@ -1,6 +1,7 @@
 // The processes of a run, this one among them.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,8 +36,10 @@ class Processes {
 
  private:
   Processes() = default;
+  bool all_end();
   std::unique_ptr<ControlChannel> control_;
   std::unique_ptr<ProcessGroup> world_;
+  std::chrono::milliseconds heartbeat_{0};
   uint32_t waits_ = 0;
 };
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -88,9 +89,9 @@ class RunTest(unittest.TestCase):
         return subprocess.Popen([BINARY, *map(str, arguments)], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                 **options)
 
-    def stop_after_step(self, recipe, directory, step, with_signal=signal.SIGTERM):
+    def stop_after_step(self, recipe, directory, step, with_signal=signal.SIGTERM, arguments=()):
         """Runs until the log shows the step, sends the signal, returns (exit code, output)."""
-        process = self.start("--recipe", recipe)
+        process = self.start("--recipe", recipe, *arguments)
         log = self.scratch / directory / "log" / "metrics.jsonl"
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
@@ -100,6 +101,19 @@ class RunTest(unittest.TestCase):
             time.sleep(0.002)
         output, _ = process.communicate(timeout=120)
         return process.returncode, output
+
+    def wait_for_step(self, directory, step):
+        log = self.scratch / directory / "log" / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while not any(line["step"] >= step for line in read_log(log) if line["kind"] == "step"):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.002)
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
 
 
 def read_log(path):

@@ -60,7 +60,7 @@ ModelRunner::ModelRunner(const std::string &plugin, const std::map<std::string, 
                                        .device_index = 0,
                                        .compute_code = TH_DTYPE_FLOAT,
                                        .compute_bits = 32,
-                                       .keep = training,
+                                       .reserved = 0,
                                        .sequence_length = static_cast<uint32_t>(options.sequence_length),
                                        .tokens = static_cast<uint64_t>(options.tokens)};
   model_ = unwrap(Model::create(plugin_under_test(PluginKind::kModel, plugin, parameters), model_options));
