@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kSayAgain{30};
 
 std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)); }
 
+std::string ended(uint32_t rank) { return fmt::format("ended/{}", rank); }  // the key that a rank sets at its end
+
 }  // namespace
 
 Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
@@ -72,14 +74,14 @@ Result<> Processes::check_same(const std::string &what, const std::string &value
 }
 
 void Processes::leave(const Result<> &outcome) {
-  const bool quietly = outcome || all_end();
+  const bool told = control_->set(ended(world_->rank()), "").has_value();
+  const bool stopped = !outcome && outcome.error().kind == ErrorKind::kStopped;  // the others stop too, each in its own time
+  const bool quietly = outcome || stopped || (told && all_end());
   control_->leave(quietly ? std::string_view() : std::string_view(outcome.error().message));
 }
 
-// Whether all processes end about now: most errors are agreed on, and then none must take another for lost.
+// Whether all processes end about now: most errors are agreed on, and then none must be taken for lost.
 bool Processes::all_end() {
-  const auto ended = [](uint32_t rank) { return fmt::format("ended/{}", rank); };
-  if (!control_->set(ended(world_->rank()), "")) return false;
   const auto deadline = std::chrono::steady_clock::now() + 2 * heartbeat_;
   for (uint32_t rank = 0; rank < world_->size(); ++rank) {
     while (true) {

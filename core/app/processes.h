@@ -31,7 +31,8 @@ class Processes {
   // What this process is doing, in words.
   void report_activity(std::string activity) { control_->report_activity(std::move(activity)); }
 
-  // The end of the run for this process, which the others are told, so that they do not take it for lost.
+  // The end of the run for this process, which the others are told, so that they do not take it for lost. An error but kStopped ends them
+  // too.
   void leave(const Result<> &outcome);
 
  private:

@@ -14,8 +14,8 @@ inline constexpr int kStopSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2
 
 class StopRequest {
  public:
-  // Takes a signal in; true when it is to be obeyed at once. That is the second of SIGTERM, SIGINT and SIGHUP, unless it comes within a second
-  // of the first: then both are one request, sent to this process and passed on to it by its launcher. Safe in a signal handler.
+  // Takes a signal in; true when it is to be obeyed at once. That is the second of SIGTERM, SIGINT and SIGHUP, unless it comes within a
+  // second of the first: then both are one request, sent to this process and passed on to it by its launcher. Safe in a signal handler.
   bool insists(int signal) {
     requested_ = true;
     if (signal == SIGUSR1 || signal == SIGUSR2) return false;

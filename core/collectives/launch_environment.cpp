@@ -127,8 +127,10 @@ Result<bool> is_slurm_task(const EnvironmentReader &reader) {
   TRAINHOST_TRY(const uint32_t tasks, variables.number("SLURM_NTASKS", 1, kMostRanks));
   if (variables.look("SLURM_STEP_ID")) return true;
   if (tasks == 1) return false;
-  return bad("SLURM_NTASKS is {} but srun did not start this process: start trainhost with srun, or ask Slurm for one task "
-             "(--ntasks=1 --cpus-per-task=...) and use --processes", tasks);
+  return bad(
+      "SLURM_NTASKS is {} but srun did not start this process: start trainhost with srun, or ask Slurm for one task "
+      "(--ntasks=1 --cpus-per-task=...) and use --processes",
+      tasks);
 }
 
 Result<uint32_t> slurm_local_size(const Variables &variables, uint32_t machines, uint32_t tasks) {
@@ -228,8 +230,10 @@ Result<std::string> wanted_interface(const std::string &wanted, const Network &n
 Result<std::string> interface_towards(const std::string &master, const Network &network) {
   TRAINHOST_TRY(std::string address, network.address_towards(master));
   if (!is_loopback(address)) return address;
-  return bad("the master \"{}\" is {} on this machine, where the other machines cannot reach it (see /etc/hosts): set TRAINHOST_INTERFACE "
-             "to the network interface or address by which the machines of the run reach each other", master, address);
+  return bad(
+      "the master \"{}\" is {} on this machine, where the other machines cannot reach it (see /etc/hosts): set TRAINHOST_INTERFACE "
+      "to the network interface or address by which the machines of the run reach each other",
+      master, address);
 }
 
 Result<> choose_interface(const EnvironmentReader &reader, const Network &network, LaunchEnvironment &launch) {

@@ -13,8 +13,8 @@ namespace trainhost {
 struct LauncherSettings {
   std::vector<std::string> command;  // the program, an absolute path, and its arguments; the same for every rank
   uint32_t processes = 1;
-  uint32_t restarts = 3;               // how often all ranks are started again after one has failed
-  std::string log_folder;              // rank-N.log of each rank but 0; empty: their lines go to stderr, each with the rank before it
+  uint32_t restarts = 3;                    // how often all ranks are started again after one has failed
+  std::string log_folder;                   // rank-N.log of each rank but 0; empty: their lines go to stderr, each with the rank before it
   std::chrono::milliseconds notice{15000};  // for the others to end by themselves when a rank has failed; then they get SIGTERM,
   std::chrono::milliseconds ending{5000};   // and after this SIGKILL
 };

@@ -41,8 +41,8 @@ std::string own_address_towards(const addrinfo &host) {
   if (descriptor < 0) return "";
   sockaddr_storage own{};
   socklen_t size = sizeof own;
-  const bool found = connect(descriptor, host.ai_addr, host.ai_addrlen) == 0 &&
-                     getsockname(descriptor, reinterpret_cast<sockaddr *>(&own), &size) == 0;
+  const bool found =
+      connect(descriptor, host.ai_addr, host.ai_addrlen) == 0 && getsockname(descriptor, reinterpret_cast<sockaddr *>(&own), &size) == 0;
   const int problem = errno;
   close(descriptor);
   errno = problem;
@@ -54,9 +54,8 @@ Result<std::string> address_towards(const std::string &host) {
   wanted.ai_socktype = SOCK_DGRAM;
   const int problem = getaddrinfo(host.c_str(), "9", &wanted, &first);  // any port does
   if (problem != 0) {
-    return failure(ErrorKind::kUnavailable,
-                   fmt::format("\"{}\" is not a host that this machine knows: {}", host,
-                               problem == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(problem)));
+    return failure(ErrorKind::kUnavailable, fmt::format("\"{}\" is not a host that this machine knows: {}", host,
+                                                        problem == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(problem)));
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(first, freeaddrinfo);
   for (const addrinfo *each = first; each != nullptr; each = each->ai_next) {

@@ -22,8 +22,8 @@ bool is_loopback(const std::string &host);
 struct Network {
   // Every address of every interface that is up; IPv4 before IPv6.
   std::function<std::vector<InterfaceAddress>()> addresses;
-  // The address of this machine from which packets to that host leave. Sends none. kUnavailable: the host is not known, or there is no way to
-  // it.
+  // The address of this machine from which packets to that host leave. Sends none. kUnavailable: the host is not known, or there is no way
+  // to it.
   std::function<Result<std::string>(const std::string &host)> address_towards;
 };
 

@@ -42,7 +42,7 @@ std::vector<char *> pointers(const std::vector<std::string> &texts) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != launcher) _exit(exit_code(ErrorKind::kUnavailable));  // the launcher ended before the line above
-  std::signal(SIGTTOU, SIG_IGN);                                        // a rank may write to a terminal without being in its foreground
+  std::signal(SIGTTOU, SIG_IGN);                                         // a rank may write to a terminal without being in its foreground
   const int no_input = open("/dev/null", O_RDONLY | O_CLOEXEC);
   dup2(no_input, STDIN_FILENO);
   if (output >= 0) {

@@ -29,15 +29,16 @@ class Descriptor {
 struct RankStart {
   uint32_t rank = 0;
   std::vector<std::string> command, environment;
-  int listener = -1;       // given to the rank; -1: none
-  std::string log_file;    // gets what the rank writes; empty: as `own_output` says
-  bool own_output = true;  // the rank writes to the launcher's output; otherwise its lines are passed on to stderr with the rank before them
+  int listener = -1;     // given to the rank; -1: none
+  std::string log_file;  // gets what the rank writes; empty: as `own_output` says
+  bool own_output =
+      true;  // the rank writes to the launcher's output; otherwise its lines are passed on to stderr with the rank before them
 };
 
 class RankProcess {
  public:
-  // The process is the leader of its own process group, so that a terminal's signals reach it through the launcher only, and is killed by the
-  // kernel when the launcher ends. kUsage: the log file cannot be opened; kUnavailable: no process can be made.
+  // The process is the leader of its own process group, so that a terminal's signals reach it through the launcher only, and is killed by
+  // the kernel when the launcher ends. kUsage: the log file cannot be opened; kUnavailable: no process can be made.
   static Result<RankProcess> start(const RankStart &settings);
 
   uint32_t rank() const { return rank_; }

@@ -49,9 +49,9 @@ Result<CudaDevice> describe(const Api &api, int number) {
   CudaDevice device;
   char name[256] = "";
   size_t memory = 0;
-  for (const int code : {api.name(name, sizeof name, number), api.memory(&memory, number),
-                         api.attribute(&device.capability_major, kCapabilityMajor, number),
-                         api.attribute(&device.capability_minor, kCapabilityMinor, number)}) {
+  for (const int code :
+       {api.name(name, sizeof name, number), api.memory(&memory, number), api.attribute(&device.capability_major, kCapabilityMajor, number),
+        api.attribute(&device.capability_minor, kCapabilityMinor, number)}) {
     if (code != 0) return refused(api, "to describe a GPU", code);
   }
   device.name = name;
@@ -73,8 +73,8 @@ Result<CudaDriver> cuda_driver() {
     driver.devices.push_back(std::move(device));
   }
   if (!driver.devices.empty()) return driver;
-  return failure(ErrorKind::kUnavailable,
-                 std::getenv("CUDA_VISIBLE_DEVICES") != nullptr ? "CUDA_VISIBLE_DEVICES hides every GPU" : "the NVIDIA driver finds no GPU");
+  return failure(ErrorKind::kUnavailable, std::getenv("CUDA_VISIBLE_DEVICES") != nullptr ? "CUDA_VISIBLE_DEVICES hides every GPU"
+                                                                                         : "the NVIDIA driver finds no GPU");
 }
 
 }  // namespace trainhost

@@ -31,16 +31,17 @@ class LauncherTest(RunTest):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.002)
 
-    def launch(self, directory, *arguments):
-        """(the launcher at work, its rank, the recipe), a few steps into a run of 400."""
+    def launch(self, directory, *arguments, processes=1):
+        """(the launcher at work, its last rank, the recipe), a few steps into a run of 400."""
         recipe = self.recipe(directory, MINICPM, tokens=204800, name=f"{directory}.toml")
-        process = self.start("--recipe", recipe, "--processes", 1, *arguments)
+        process = self.start("--recipe", recipe, "--processes", processes, *arguments)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         self.wait_for_step(directory, 5, process)
-        rank, = children_of(process.pid)
-        return process, rank, recipe
+        ranks = sorted(children_of(process.pid))
+        self.assertEqual(len(ranks), processes)
+        return process, ranks[-1], recipe
 
     def finish(self, process):
         output, _ = process.communicate(timeout=120)
@@ -54,14 +55,14 @@ class LauncherTest(RunTest):
         self.assertEqual(done.stderr.count("`source.held_in`: unknown key"), 6)  # two sources, three ranks: each started once
         self.assertRegex(done.stderr.splitlines()[-1], r"error: rank \d \(process \d+\) ended with exit code 78, which another start would not change")
 
-    def test_a_killed_rank_is_started_again_and_the_run_ends_as_an_undisturbed_one(self):
-        process, rank, _ = self.launch("disturbed")
+    def test_when_a_rank_is_killed_all_start_again_and_end_as_an_undisturbed_run(self):
+        process, rank, _ = self.launch("disturbed", processes=2)
         os.kill(rank, signal.SIGKILL)
         code, output = self.finish(process)
         self.assertEqual(code, 0, output)
-        self.assertIn(f"warning: rank 0 (process {rank}) was killed by signal 9 (Killed)", output)
+        self.assertIn(f"warning: rank 1 (process {rank}) was killed by signal 9 (Killed)", output)
         self.assertIn("all ranks start again (restart 1 of 3)", output)
-        self.trainhost("--recipe", self.recipe("undisturbed", MINICPM, tokens=204800, name="undisturbed.toml"))
+        self.trainhost("--recipe", self.recipe("undisturbed", MINICPM, tokens=204800, name="undisturbed.toml"), "--processes", 2)
         self.assertEqual(training_log(self.scratch / "disturbed"), training_log(self.scratch / "undisturbed"))
         expected = tensors(newest_checkpoint(self.scratch / "undisturbed"))
         for name, values in tensors(newest_checkpoint(self.scratch / "disturbed")).items():
@@ -76,13 +77,20 @@ class LauncherTest(RunTest):
 
     def test_stop_signals_save_and_end_with_75(self):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            process, rank, _ = self.launch(f"run{number}")
+            process, rank, _ = self.launch(f"run{number}", processes=2)
             process.send_signal(number)
             code, output = self.finish(process)
             self.assertEqual(code, 75, output)
             last = [line["step"] for line in read_log(self.scratch / f"run{number}" / "log" / "metrics.jsonl") if line["kind"] == "step"][-1]
             self.assertEqual(newest_checkpoint(self.scratch / f"run{number}").name, f"step-{last:09d}", "the last step was saved")
             self.assertNotIn("restart", output)
+
+    def test_a_signal_to_one_rank_stops_all(self):
+        process, rank, _ = self.launch("run", processes=2)
+        os.kill(rank, signal.SIGTERM)
+        code, output = self.finish(process)
+        self.assertEqual(code, 75, output)
+        self.assertNotIn("restart", output)
 
     def test_a_scheduler_that_signals_launcher_and_rank_at_once_has_the_run_saved(self):
         process, rank, _ = self.launch("run")

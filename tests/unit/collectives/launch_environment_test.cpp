@@ -13,7 +13,10 @@ const std::string kToken(64, 'a');
 
 // A machine with two addresses that can reach every host but "nowhere"; "myself" is in its /etc/hosts.
 Network two_addresses() {
-  return {.addresses = [] { return std::vector<InterfaceAddress>{{"lo", "127.0.0.1"}, {"eth0", "10.0.0.5"}, {"ib0", "10.1.0.5"}}; },
+  return {.addresses =
+              [] {
+                return std::vector<InterfaceAddress>{{"lo", "127.0.0.1"}, {"eth0", "10.0.0.5"}, {"ib0", "10.1.0.5"}};
+              },
           .address_towards = [](const std::string &host) -> Result<std::string> {
             if (host == "nowhere") return failure(ErrorKind::kUnavailable, "\"nowhere\" is not a host that this machine knows");
             return host == "myself" ? "127.0.1.1" : "10.0.0.5";
@@ -80,8 +83,7 @@ TEST(OwnLauncher, WinsOverAllOthers) {
 }
 
 TEST(OwnLauncher, GivesTheListenerToRank0Only) {
-  const auto launch =
-      accepted(with(kOwn, {{"TRAINHOST_RANK", "3"}, {"TRAINHOST_LOCAL_RANK", "3"}, {"TRAINHOST_LISTENER", ""}}));
+  const auto launch = accepted(with(kOwn, {{"TRAINHOST_RANK", "3"}, {"TRAINHOST_LOCAL_RANK", "3"}, {"TRAINHOST_LISTENER", ""}}));
   EXPECT_EQ(launch.rank, 3u);
   EXPECT_EQ(launch.listener, std::nullopt);
 }
@@ -211,8 +213,11 @@ TEST(Slurm, KnowsTheJobsMachinesWhereItHasNoListOfTheSteps) {
 }
 
 TEST(Slurm, OnOneMachineStaysOnLoopback) {
-  const auto launch = accepted(with(kSlurm, {{"SLURM_STEP_NODELIST", "gpu09"}, {"SLURM_STEP_TASKS_PER_NODE", "-"},
-                                             {"SLURM_TASKS_PER_NODE", "-"}, {"SLURM_LOCALID", "2"}, {"SLURM_NODEID", "0"}}));
+  const auto launch = accepted(with(kSlurm, {{"SLURM_STEP_NODELIST", "gpu09"},
+                                             {"SLURM_STEP_TASKS_PER_NODE", "-"},
+                                             {"SLURM_TASKS_PER_NODE", "-"},
+                                             {"SLURM_LOCALID", "2"},
+                                             {"SLURM_NODEID", "0"}}));
   EXPECT_EQ(launch.local_world_size, 3u);
   EXPECT_EQ(launch.master_address, "127.0.0.1");
   EXPECT_EQ(launch.interface, "127.0.0.1");
@@ -295,7 +300,8 @@ TEST(Plain, OneProcessNeedsNothingElse) {
 
 TEST(Plain, SaysWhatIsWrong) {
   EXPECT_EQ(error_of({{"RANK", "0"}}), "WORLD_SIZE is not set although RANK is: set both, or unset RANK to train with one process");
-  EXPECT_EQ(error_of({{"WORLD_SIZE", "2"}}), "RANK is not set although WORLD_SIZE is: set both, or unset WORLD_SIZE to train with one process");
+  EXPECT_EQ(error_of({{"WORLD_SIZE", "2"}}),
+            "RANK is not set although WORLD_SIZE is: set both, or unset WORLD_SIZE to train with one process");
   EXPECT_EQ(error_of(with(kPlain, {{"WORLD_SIZE", "0"}})), "WORLD_SIZE is \"0\", expected a whole number from 1 to 65536");
   EXPECT_EQ(error_of(with(kPlain, {{"MASTER_PORT", "-"}})),
             "MASTER_PORT is not set although RANK is: set both, or unset RANK to train with one process");
@@ -340,7 +346,8 @@ TEST(NetworkOfThisMachine, KnowsLoopbackAndRefusesUnknownHosts) {
   const auto unknown = network.address_towards("no-such-host.invalid");  // RFC 6761: never a host
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().kind, ErrorKind::kUnavailable);
-  EXPECT_TRUE(unknown.error().message.starts_with("\"no-such-host.invalid\" is not a host that this machine knows: ")) << unknown.error().message;
+  EXPECT_TRUE(unknown.error().message.starts_with("\"no-such-host.invalid\" is not a host that this machine knows: "))
+      << unknown.error().message;
 }
 
 }  // namespace

@@ -43,9 +43,9 @@ bool soon(const std::function<bool()> &condition) {
 }
 
 struct Ended {
-  int code = 0;                // what the launcher's process ends with
-  std::string message;         // of the error
-  std::string output, errors;  // what came on stdout and stderr
+  int code = 0;                  // what the launcher's process ends with
+  std::string message;           // of the error
+  std::string output, errors;    // what came on stdout and stderr
   double processor_seconds = 0;  // of the launcher and its ranks
 };
 
@@ -113,9 +113,8 @@ TEST_F(LauncherTest, RanksFindTheirPlaceInTheEnvironment) {
   std::set<std::string> tokens;
   for (uint32_t rank = 0; rank < 3; ++rank) {
     auto variables = parse_environment(text(fmt::format("env.{}", rank)));
-    const auto launch = detect_launch([&](const std::string &name) {
-      return variables.contains(name) ? std::optional(variables[name]) : std::nullopt;
-    });
+    const auto launch =
+        detect_launch([&](const std::string &name) { return variables.contains(name) ? std::optional(variables[name]) : std::nullopt; });
     ASSERT_TRUE(launch) << launch.error().message;
     EXPECT_EQ(launch->launcher, Launcher::kTrainhost);
     EXPECT_EQ(launch->rank, rank);
@@ -149,7 +148,8 @@ else:
     connection = socket.create_connection(here)
     connection.send(os.environ["TRAINHOST_RANK"].encode())
     connection.recv(1)
-)", "/usr/bin/python3");
+)",
+                          "/usr/bin/python3");
   EXPECT_EQ(ended.code, 0) << ended.errors;
   EXPECT_EQ(ended.output, "['1', '2']\n");
 }
@@ -164,7 +164,8 @@ if os.environ["TRAINHOST_RANK"] == "1":
         print("connected")
     except ConnectionRefusedError:
         print("refused")
-)", "/usr/bin/python3");
+)",
+                          "/usr/bin/python3");
   EXPECT_EQ(ended.errors, "[rank 1] refused\n");
 }
 
@@ -225,8 +226,8 @@ TEST_F(LauncherTest, PermanentErrorsAreNotTriedAgain) {
     const Ended ended = run(2, fmt::format("[ $TRAINHOST_RANK = 0 ] && exit 0; echo >> starts; exit {}", code));
     EXPECT_EQ(ended.code, code);
     EXPECT_EQ(text("starts"), "\n");
-    EXPECT_THAT(ended.message, testing::MatchesRegex(
-                                   fmt::format("rank 1 \\(process [0-9]+\\) ended with exit code {}, which another start would not change", code)));
+    EXPECT_THAT(ended.message, testing::MatchesRegex(fmt::format(
+                                   "rank 1 \\(process [0-9]+\\) ended with exit code {}, which another start would not change", code)));
   }
 }
 
@@ -255,8 +256,9 @@ exit 69)");
   std::set<std::string> tokens;
   for (std::string line; std::getline(token_file, line);) tokens.insert(line);
   EXPECT_EQ(tokens.size(), 3u) << "each start has a new one";
-  EXPECT_THAT(ended.errors, testing::ContainsRegex("warning: rank 1 \\(process [0-9]+\\) was killed by signal 9 \\(Killed\\), as the kernel does "
-                                                   "when memory runs out; all ranks start again \\(restart 1 of 3\\)"));
+  EXPECT_THAT(ended.errors,
+              testing::ContainsRegex("warning: rank 1 \\(process [0-9]+\\) was killed by signal 9 \\(Killed\\), as the kernel does "
+                                     "when memory runs out; all ranks start again \\(restart 1 of 3\\)"));
   EXPECT_THAT(ended.errors, HasSubstr("(restart 2 of 3)"));
 }
 
@@ -299,7 +301,8 @@ TEST_F(LauncherTest, SignalsToStopReachEveryRankOnce) {
   for (const auto &[number, name] : signals) {
     for (const char *file : {"got.0", "got.1", "ready.0", "ready.1"}) std::filesystem::remove(path(file));
     start(2, fmt::format("trap 'echo {0} >> got.$TRAINHOST_RANK; exit 75' {0}; touch ready.$TRAINHOST_RANK; "
-                         "for i in $(seq 1000); do sleep 0.01; done", name));
+                         "for i in $(seq 1000); do sleep 0.01; done",
+                         name));
     ASSERT_TRUE(soon([&] { return exists("ready.0") && exists("ready.1"); }));
     kill(launcher_, number);
     const Ended ended = wait();
