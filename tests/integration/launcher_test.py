@@ -1,12 +1,16 @@
-"""trainhost --processes with the real program: restarts, signals, exit codes, and what the ranks leave behind."""
+"""Several processes of the real program: restarts, signals, exit codes, what the ranks leave behind, and the other launchers."""
+import importlib.util
 import json
 import os
 import pathlib
 import signal
+import socket
+import subprocess
+import sys
 import time
 import unittest
 
-from trainhost_run import MINICPM, RunTest, newest_checkpoint, read_log, tensors, training_log
+from trainhost_run import BINARY, MINICPM, RunTest, newest_checkpoint, read_log, tensors, training_log
 
 
 def children_of(process):
@@ -122,6 +126,49 @@ class LauncherTest(RunTest):
             os.kill(rank, signal.SIGHUP)
         code, output = self.finish(process)
         self.assertEqual(code, 0, output)
+
+    def run_by_hand(self, directory, *environments):
+        """A process for each environment, all to their end."""
+        recipe = self.recipe(directory, MINICPM, name=f"{directory}.toml")
+        processes = [subprocess.Popen([BINARY, "--recipe", recipe], env=self.environment | environment, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, text=True) for environment in environments]
+        for process in processes:
+            code, output = self.finish(process)
+            self.assertEqual(code, 0, output)
+
+    def assert_same_end(self, directory):
+        """As two processes of our own launcher."""
+        if not (self.scratch / "own").exists():
+            self.trainhost("--recipe", self.recipe("own", MINICPM, name="own.toml"), "--processes", 2)
+        expected = tensors(newest_checkpoint(self.scratch / "own"))
+        found = tensors(newest_checkpoint(self.scratch / directory))
+        self.assertEqual({name: values.tobytes() for name, values in found.items()},
+                         {name: values.tobytes() for name, values in expected.items()})
+
+    def test_plain_variables_and_slurm_train_the_same(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        both = {"TRAINHOST_TOKEN": "0123456789abcdef" * 4, "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        self.environment["OMP_NUM_THREADS"] = "1"
+        self.run_by_hand("plain", *({**both, "MASTER_ADDR": "localhost", "WORLD_SIZE": "2", "RANK": str(rank)} for rank in range(2)))
+        self.assert_same_end("plain")
+        self.run_by_hand("slurm", *({**both, "SLURM_NTASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0",
+                                     "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "81234", "SLURM_JOB_NAME": "pretrain",
+                                     "SLURM_STEP_NODELIST": "gpu[07]", "SLURM_STEP_TASKS_PER_NODE": "2"} for rank in range(2)))
+        self.assert_same_end("slurm")
+
+    @unittest.skipUnless(importlib.util.find_spec("torch"), "PyTorch, whose torchrun this needs, is not installed")
+    def test_torchrun_trains_the_same_and_learns_why_a_rank_failed(self):
+        self.environment["OMP_NUM_THREADS"] = "1"
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", BINARY, "--recipe"]
+        done = subprocess.run([*torchrun, self.recipe("torchrun", MINICPM, name="torchrun.toml")], env=self.environment, capture_output=True,
+                              text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_same_end("torchrun")
+        bad = self.recipe("bad", name="bad.toml", held_out="held_in")
+        done = subprocess.run([*torchrun, bad], env=self.environment, capture_output=True, text=True)
+        self.assertIn("Root Cause", done.stderr)
+        self.assertIn(f"traceback : {bad}:8:1: `source.held_in`: unknown key", done.stderr)
 
     def test_bad_command_lines(self):
         recipe = self.recipe("run")
