@@ -25,7 +25,8 @@ class Pending {
 };
 
 // Every rank calls the same operations in the same order with buffers of the same lengths. No operation does arithmetic: sums are taken
-// by the caller in rank order, so that every rank has the same bits. One thread. Buffers are in host memory.
+// by the caller in rank order, so that every rank has the same bits. One thread. Buffers of floats are in the memory of the group's device
+// (the host's, but for a group made for a GPU); what gather() takes is in the host's.
 class ProcessGroup {
  public:
   virtual ~ProcessGroup() = default;

@@ -6,16 +6,11 @@
 #include <span>
 #include <vector>
 
+#include "device/device.h"
 #include "plugin_host/adapters/model.h"
 #include "trainhost/kinds/optimizer.h"
 
 namespace trainhost {
-
-// Floats [begin, end) of a group.
-struct FloatRange {
-  size_t begin = 0, end = 0;
-  size_t size() const { return end - begin; }
-};
 
 // Units [begin, end): what one pipeline stage holds.
 struct UnitRange {

@@ -1,0 +1,40 @@
+#include <filesystem>
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include "device/cuda_driver.h"
+#include "device/cuda_module.h"
+#include "device/device.h"
+
+namespace trainhost {
+
+Result<const CudaModule *> cuda_module() {
+  std::error_code code;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", code);
+  const std::string path = (program.parent_path().parent_path() / "lib" / "libtrainhost_cuda.so").string();
+  if (!std::filesystem::exists(path, code)) {
+    return failure(ErrorKind::kRecipe,
+                   fmt::format("run.device is \"cuda\", but this trainhost was built without CUDA ({} is not there)", path));
+  }
+  void *const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);  // GLOBAL: plugins' operators find LibTorch's CUDA half
+  if (library == nullptr) return failure(ErrorKind::kRecipe, fmt::format("run.device is \"cuda\", but {}: {}", path, ::dlerror()));
+  const auto entry = reinterpret_cast<const CudaModule *(*)()>(::dlsym(library, "trainhost_cuda_module"));
+  if (entry == nullptr) return failure(ErrorKind::kInternal, fmt::format("{}: is not the library that belongs to this program", path));
+  return entry();
+}
+
+Result<std::unique_ptr<Device>> open_cuda_device(int32_t index) {
+  const auto driver = cuda_driver();
+  if (!driver) return failure(ErrorKind::kRecipe, "run.device is \"cuda\", but " + driver.error().message);
+  if (static_cast<size_t>(index) >= driver->devices.size()) {
+    return failure(ErrorKind::kRecipe,
+                   fmt::format("run.device is \"cuda\", but this process is rank {} of its machine, which shows {} GPUs; start "
+                               "at most one process for each",
+                               index, driver->devices.size()));
+  }
+  TRAINHOST_TRY(const CudaModule *const module, cuda_module());
+  return module->open_device(index);
+}
+
+}  // namespace trainhost
