@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "app/run_outline.h"
 #include "base/log.h"
 #include "collectives/agreement.h"
 
@@ -40,7 +41,8 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   ProcessGroup &world = processes.world();
   TRAINHOST_TRY(const uint32_t data_ranks, StageGroups::data_ranks(world.size(), checked.recipe.parallel.pipeline_stages));
   TRAINHOST_CHECK(check_shares(checked.recipe, data_ranks));
-  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop, processes, data_ranks));
+  TRAINHOST_TRY(const MemorySettings memory, decide_memory(checked, processes));
+  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop, processes, data_ranks, memory));
   run->events_ = {.metric = [r = run.get()](std::string_view name, double value) { r->reporter_.metric(name, value); },
                   .progress =
                       [console](std::string_view what, uint64_t done, uint64_t total) {
@@ -80,7 +82,7 @@ Result<> Run::load_model() {
   runner_.emplace(ModelRunner::Parts{.model = *model_,
                                      .parameters = *parameters_,
                                      .gradients = &*gradients_,
-                                     .recomputed = recomputed_units(model_->units().size(), recipe().training.recompute.value_or(0))});
+                                     .recomputed = recomputed_units(model_->units().size(), recipe().training.recompute.value_or(memory_.recompute))});
   return {};
 }
 
@@ -152,6 +154,7 @@ Result<> Run::write_run_files() {
   const std::string &directory = recipe().run.directory;
   TRAINHOST_CHECK(posix_file_system().create_directories(directory + "/log"));
   TRAINHOST_CHECK(write_atomically(posix_file_system(), directory + "/recipe.toml", resolved_toml(recipe())));
+  TRAINHOST_CHECK(write_atomically(posix_file_system(), memory_record(recipe()), to_json(memory_)));
   return write_atomically(posix_file_system(), directory + "/tokenizer.state", corpus_->tokenizer_state());
 }
 

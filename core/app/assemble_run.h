@@ -14,6 +14,7 @@
 #include "evaluate/held_out_loss.h"
 #include "evaluate/text_generator.h"
 #include "metrics/metrics.h"
+#include "plan/memory_plan.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
 #include "train/trainer.h"
@@ -47,12 +48,14 @@ class Run {
   bool finished() const { return state_.step == axis_.total_steps(); }
 
  private:
-  Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop, Processes &processes, uint32_t data_ranks)
+  Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop, Processes &processes, uint32_t data_ranks,
+      const MemorySettings &memory)
       : checked_(std::move(checked)),
         console_(console),
         stop_(stop),
         processes_(processes),
-        axis_(checked_.recipe, data_ranks),
+        memory_(memory),
+        axis_(checked_.recipe, data_ranks, memory.micro_batch_tokens),
         activity_(processes) {}
   Result<> lock_directory();
   Result<> check_same() const;
@@ -69,6 +72,7 @@ class Run {
   const std::atomic<bool> &stop_;
   Processes &processes_;
   PluginEvents events_;
+  const MemorySettings memory_;
   TokenAxis axis_;
   std::optional<RunLock> lock_;
   std::unique_ptr<Corpus> corpus_;

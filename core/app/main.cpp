@@ -12,6 +12,8 @@
 
 #include "app/checkpoints_verb.h"
 #include "app/doctor_verb.h"
+#include "app/check_recipe.h"
+#include "app/plan_verb.h"
 #include "app/plugins_verb.h"
 #include "app/verbs.h"
 #include "base/log.h"
@@ -147,6 +149,21 @@ Verb checkpoints_verb() {
   return verb;
 }
 
+Verb plan_verb() {
+  Verb verb{"trainhost plan --memory --recipe FILE", "say what a run will take, without running it", recipe_options(), {}, {}};
+  verb.accepted.add_options()("memory", options::bool_switch(), "the memory of each process, by part")(
+      "processes", options::value<uint32_t>()->default_value(1), "for so many processes")("json", options::bool_switch(), "print JSON");
+  verb.act = [](const auto &given) -> Result<> {
+    if (!given["memory"].template as<bool>()) return failure(ErrorKind::kUsage, "nothing to plan: give --memory");
+    const PlanQuery query{.processes = given["processes"].template as<uint32_t>(), .json = given["json"].template as<bool>()};
+    if (query.processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
+    const RecipeOptions recipe = recipe_from(given);
+    TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(recipe.file, recipe.settings));
+    return print_memory_plan(checked, query, std::cout);
+  };
+  return verb;
+}
+
 Verb doctor_verb() {
   Verb verb{
       "trainhost doctor", "say what this machine offers and what keeps it from training", options::options_description("options"), {}, {}};
@@ -196,6 +213,7 @@ std::map<std::string, Verb> all_verbs() {
           {"plugins", plugins_verb()},
           {"checkpoints", checkpoints_verb()},
           {"checkpoints consolidate", consolidate_verb()},
+          {"plan", plan_verb()},
           {"doctor", doctor_verb()}};
 }
 

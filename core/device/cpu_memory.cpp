@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
-#include <utility>
 
 #include <sys/mman.h>
 
@@ -17,35 +17,57 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Large blocks by size. A block is reused for a request that fills at least 4/5 of it; block sizes are whole huge pages.
+// Large blocks by size. A block is reused for a request that fills at least 4/5 of it; block sizes are whole huge pages. Free blocks
+// never make more of what the process holds than it once had in use: before a new block would, some are returned to the system.
 class BlockCache {
  public:
   void *allocate(size_t bytes) {
     const size_t wanted = round_up(bytes, kHugePage);
-    {
-      std::lock_guard lock(mutex_);
-      if (const auto found = free_.lower_bound(wanted); found != free_.end() && found->first <= wanted + wanted / 4) {
-        void *const memory = found->second;
-        used_[memory] = found->first;
-        free_.erase(found);
-        return memory;
-      }
-    }
-    void *const memory = map(wanted);
-    if (memory == nullptr) return release_all() ? allocate(bytes) : nullptr;
     std::lock_guard lock(mutex_);
-    used_[memory] = wanted;
+    if (const auto found = free_.lower_bound(wanted); found != free_.end() && found->first <= wanted + wanted / 4) {
+      void *const memory = found->second;
+      free_bytes_ -= found->first;
+      use(memory, found->first);
+      free_.erase(found);
+      return memory;
+    }
+    const size_t most = std::max(most_used_bytes_, used_bytes_ + wanted);
+    release(most - used_bytes_ - wanted);
+    void *memory = map(wanted);
+    if (memory == nullptr && free_bytes_ > 0) {
+      release(0);
+      memory = map(wanted);
+    }
+    if (memory != nullptr) use(memory, wanted);
     return memory;
   }
 
   void deallocate(void *memory) {
     std::lock_guard lock(mutex_);
     const auto found = used_.find(memory);
+    used_bytes_ -= found->second;
+    free_bytes_ += found->second;
     free_.emplace(found->second, memory);
     used_.erase(found);
   }
 
  private:
+  void use(void *memory, size_t bytes) {
+    used_[memory] = bytes;
+    used_bytes_ += bytes;
+    most_used_bytes_ = std::max(most_used_bytes_, used_bytes_);
+  }
+
+  // Returns free blocks to the system, the largest first, until they are no more than so many bytes.
+  void release(size_t at_most) {
+    while (free_bytes_ > at_most) {
+      const auto largest = std::prev(free_.end());
+      munmap(largest->second, largest->first);
+      free_bytes_ -= largest->first;
+      free_.erase(largest);
+    }
+  }
+
   static void *map(size_t bytes) {
     void *const raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return nullptr;
@@ -57,16 +79,10 @@ class BlockCache {
     return reinterpret_cast<void *>(aligned);
   }
 
-  // Returns all free blocks to the system; false when there were none.
-  bool release_all() {
-    std::lock_guard lock(mutex_);
-    for (const auto &[bytes, memory] : free_) munmap(memory, bytes);
-    return !std::exchange(free_, {}).empty();
-  }
-
   std::mutex mutex_;
   std::multimap<size_t, void *> free_;
   std::map<void *, size_t> used_;
+  size_t free_bytes_ = 0, used_bytes_ = 0, most_used_bytes_ = 0;
 };
 
 BlockCache &blocks() {
@@ -101,6 +117,8 @@ void deallocate_cpu(void *memory, size_t bytes) {
     std::free(memory);
   }
 }
+
+uint64_t cpu_block_bytes(uint64_t bytes) { return bytes >= kHugePage ? round_up(bytes, kHugePage) : bytes; }
 
 uint64_t cpu_bytes_in_use() {
   std::lock_guard lock(counter_mutex);

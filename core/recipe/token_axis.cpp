@@ -11,8 +11,6 @@ namespace {
 // Products of shares miss whole numbers by a few units in the last place; this much of one is taken as reached.
 constexpr double kRounding = 1e-9;
 
-// Enough rows for matrix products to run at full speed; more would only need more memory.
-constexpr uint64_t kAutoMicroBatchTokens = 4096;
 constexpr uint32_t kFixedMicroBatches = 8;
 
 double multiples_within(double length, double amount) { return std::floor(length / amount + kRounding); }
@@ -25,9 +23,9 @@ uint32_t largest_divisor(uint32_t number, uint64_t at_most) {
 
 }  // namespace
 
-uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks) {
+uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks, uint64_t auto_tokens) {
   const bool chosen = recipe.training.micro_batch_tokens > 0, fixed = recipe.run.reduction == "fixed";
-  const uint64_t tokens = chosen ? recipe.training.micro_batch_tokens : kAutoMicroBatchTokens;
+  const uint64_t tokens = chosen ? recipe.training.micro_batch_tokens : fixed ? kAutoMicroBatchTokens : auto_tokens;
   const uint64_t at_a_time = std::max<uint64_t>(1, tokens / span.sequence_length);
   if (fixed && !chosen) return largest_divisor(span.sequences, std::min<uint64_t>(at_a_time, span.sequences / kFixedMicroBatches));
   if (fixed || ranks == 1) return static_cast<uint32_t>(std::min<uint64_t>(at_a_time, std::max(span.sequences, 1u)));
@@ -60,7 +58,7 @@ Result<> check_shares(const Recipe &recipe, uint32_t ranks) {
   return {};
 }
 
-TokenAxis::TokenAxis(const Recipe &recipe, uint32_t ranks) : run_tokens_(recipe.run.tokens) {
+TokenAxis::TokenAxis(const Recipe &recipe, uint32_t ranks, uint64_t auto_tokens) : run_tokens_(recipe.run.tokens) {
   for (const Phase &phase : recipe.phases) {
     PhaseSpan span;
     if (!phases_.empty()) {
@@ -70,7 +68,7 @@ TokenAxis::TokenAxis(const Recipe &recipe, uint32_t ranks) : run_tokens_(recipe.
     span.sequence_length = phase.overrides.sequence_length.value_or(recipe.packing.sequence_length);
     span.sequences = static_cast<uint32_t>(phase.overrides.batch_tokens.value_or(recipe.training.batch_tokens) / span.sequence_length);
 
-    span.micro_batch_sequences = micro_batch_sequences(recipe, span, ranks);
+    span.micro_batch_sequences = micro_batch_sequences(recipe, span, ranks, auto_tokens);
 
     double steps = 0;
     if (phase.until && phase.until->unit == Amount::Unit::kSteps) {

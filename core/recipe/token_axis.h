@@ -20,10 +20,14 @@ struct PhaseSpan {
   uint64_t step_tokens() const { return uint64_t{sequences} * sequence_length; }
 };
 
-// How many of a step's sequences go through the model at a time: as the recipe says, or as many as make 4096 tokens; so many that all ranks
+// What "auto" takes at a time where there is memory: enough rows for matrix products to run at full speed on CPUs; more would only need
+// more memory.
+constexpr uint64_t kAutoMicroBatchTokens = 4096;
+
+// How many of a step's sequences go through the model at a time: as the recipe says, or as many as make auto_tokens; so many that all ranks
 // have as many micro-batches. With reduction = "fixed" they do not depend on the number of ranks, and where the recipe does not say
-// how many tokens they have, there are at least eight to share.
-uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks);
+// how many tokens they have, there are at least eight to share, of 4096 tokens at most.
+uint32_t micro_batch_sequences(const Recipe &recipe, const PhaseSpan &span, uint32_t ranks, uint64_t auto_tokens = kAutoMicroBatchTokens);
 
 // kRecipe when a phase's step cannot be shared equally by so many ranks; names the phase and what can.
 Result<> check_shares(const Recipe &recipe, uint32_t ranks);
@@ -32,8 +36,8 @@ class TokenAxis {
  public:
   // A phase ends with the first step that reaches its `until`; so totals are rounded up to whole steps. The recipe has passed its
   // checks (batches are whole sequences, phases in order).
-  // ranks: how many processes share each step's micro-batches.
-  explicit TokenAxis(const Recipe &recipe, uint32_t ranks = 1);
+  // ranks: how many processes share each step's micro-batches. auto_tokens: see micro_batch_sequences().
+  explicit TokenAxis(const Recipe &recipe, uint32_t ranks = 1, uint64_t auto_tokens = kAutoMicroBatchTokens);
 
   const std::vector<PhaseSpan> &phases() const { return phases_; }
   uint64_t total_steps() const { return phases_.back().end_step; }

@@ -8,8 +8,6 @@
 namespace trainhost {
 namespace {
 
-constexpr size_t kExchangesAtOnce = 2;  // each has a group's gradients in memory once more
-
 double sum_of_squares(std::span<const float> values) {
   double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
   for (size_t i = 0; i < values.size(); ++i) lanes[i % 8] += double{values[i]} * values[i];

@@ -21,6 +21,8 @@ namespace trainhost {
 // micro-batch.
 enum class Reduction { kFast, kFixed };
 
+constexpr size_t kExchangesAtOnce = 2;  // each has a group's gradients in memory once more
+
 // One thread; all ranks call the same functions in the same order.
 class GradientStore {
  public:

@@ -11,8 +11,6 @@
 namespace trainhost {
 namespace {
 
-constexpr size_t kSendsAtOnce = 4;  // whose buffers are kept until they are gone
-
 // A batch as the plugin sees it; the views stay valid while this lives.
 class BatchView {
  public:

@@ -17,6 +17,9 @@
 
 namespace trainhost {
 
+// Activations on their way to a neighbouring stage, whose buffers are kept until they are gone.
+constexpr size_t kSendsAtOnce = 4;
+
 class ModelRunner {
  public:
   struct Parts {

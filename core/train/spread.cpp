@@ -41,25 +41,29 @@ Result<StageGroups> StageGroups::split(ProcessGroup &world, uint32_t stages) {
 }
 
 Result<Spread> StageGroups::spread(const Model &model, Sharding sharding) const {
-  std::vector<double> work;
-  for (const th_unit_info &unit : model.units()) work.push_back(unit.forward_flops_per_token);
-  if (stages_->size() > work.size()) {
-    return failure(ErrorKind::kRecipe,
-                   fmt::format("parallel.pipeline_stages is {}, but the model has only {} units; a stage holds at least one",
-                               stages_->size(), work.size()));
-  }
+  TRAINHOST_TRY(const auto stages, cut_into_stages(model, stages_->size()));
   Spread spread{.world = world_,
                 .data = data_.get(),
                 .stages = stages_.get(),
                 .ties = ties_.get(),
-                .units = stage_units(work, stages_->rank(), stages_->size()),
+                .units = stages[stages_->rank()],
                 .stage_of = {},
                 .sharding = sharding};
-  for (uint32_t stage = 0; stage < stages_->size(); ++stage) {
-    const UnitRange units = stage_units(work, stage, stages_->size());
-    spread.stage_of.resize(units.end, stage);
-  }
+  for (uint32_t stage = 0; stage < stages.size(); ++stage) spread.stage_of.resize(stages[stage].end, stage);
   return spread;
+}
+
+Result<std::vector<UnitRange>> cut_into_stages(const Model &model, uint32_t stages) {
+  std::vector<double> work;
+  for (const th_unit_info &unit : model.units()) work.push_back(unit.forward_flops_per_token);
+  if (stages > work.size()) {
+    return failure(ErrorKind::kRecipe,
+                   fmt::format("parallel.pipeline_stages is {}, but the model has only {} units; a stage holds at least one", stages,
+                               work.size()));
+  }
+  std::vector<UnitRange> ranges;
+  for (uint32_t stage = 0; stage < stages; ++stage) ranges.push_back(stage_units(work, stage, stages));
+  return ranges;
 }
 
 UnitRange stage_units(const std::vector<double> &work, uint32_t stage, uint32_t stages) {

@@ -40,13 +40,16 @@ class StageGroups {
   // How many processes share each step's samples in a world cut so.
   static Result<uint32_t> data_ranks(uint32_t world_size, uint32_t stages);
 
-  // The model's units cut into stages of nearly equal work. kRecipe when there are more stages than units.
+  // The model's units cut with cut_into_stages(). kRecipe when there are more stages than units.
   Result<Spread> spread(const Model &model, Sharding sharding) const;
 
  private:
   ProcessGroup *world_ = nullptr;
   std::unique_ptr<ProcessGroup> data_, stages_, ties_;
 };
+
+// The model's units cut into stages of nearly equal work. kRecipe when there are more stages than units.
+Result<std::vector<UnitRange>> cut_into_stages(const Model &model, uint32_t stages);
 
 // Stage `stage` of `stages` over units of the given work: contiguous, none empty, the most loaded one as light as can be.
 UnitRange stage_units(const std::vector<double> &work, uint32_t stage, uint32_t stages);

@@ -14,7 +14,6 @@ namespace trainhost {
 namespace {
 
 constexpr uint32_t kNotFiniteAtMost = 10;       // in a row, before the run gives up
-constexpr uint32_t kStepsAhead = 4;             // that batches are built before they are needed
 constexpr uint32_t kRollbacksAtMost = 5;        // per run
 constexpr uint64_t kRollbackSkipsAtMost = 100;  // steps before the fault whose batches are passed over after going back
 

@@ -23,6 +23,8 @@
 
 namespace trainhost {
 
+constexpr uint32_t kStepsAhead = 4;  // that batches are built before they are needed
+
 class Trainer {
  public:
   // What the trainer works with. Everything outlives it.

@@ -107,6 +107,7 @@ Result<std::unique_ptr<Model>> Model::create(std::unique_ptr<PluginInstance> plu
   TRAINHOST_TRY(model->units_, describe_units(instance, api, self, model->parameters_));
   TRAINHOST_TRY(model->logits_, find_extension(instance, api, self, TH_EXT_MODEL_LOGITS, &th_model_logits::logits));
   TRAINHOST_TRY(model->peak_, find_extension(instance, api, self, TH_EXT_MODEL_PEAK, &th_model_peak::measure));
+  TRAINHOST_TRY(model->memory_, find_extension(instance, api, self, TH_EXT_MODEL_MEMORY, &th_model_memory::unit_memory));
   return model;
 }
 
@@ -165,6 +166,17 @@ Result<> Model::logits(const th_call &call, const th_batch &batch, const th_tens
   }
   return plugin_->check(logits_->logits(self_, &call, &batch, parameters, &input, rows.data(), static_cast<uint32_t>(rows.size()), &output),
                         "logits");
+}
+
+Result<Model::UnitMemory> Model::unit_memory(uint32_t unit, bool training, bool keep, uint32_t sequences, uint32_t sequence_length) const {
+  th_call call{};
+  call.struct_size = sizeof call;
+  call.training = training ? 1 : 0;
+  call.keep = keep ? 1 : 0;
+  th_unit_memory use{};
+  use.struct_size = sizeof use;
+  TRAINHOST_CHECK(check(memory_->unit_memory(self_, unit, &call, sequences, sequence_length, &use), "unit_memory", unit));
+  return UnitMemory{.saved = use.saved, .forward = use.forward, .backward = use.backward};
 }
 
 Result<double> Model::measure_peak() {

@@ -10,6 +10,7 @@
 
 #include "plugin_host/instance.h"
 #include "trainhost/ext/model_logits.h"
+#include "trainhost/ext/model_memory.h"
 #include "trainhost/ext/model_peak.h"
 #include "trainhost/kinds/model.h"
 
@@ -43,6 +44,14 @@ class Model {
   // Floating-point operations per second that its matrix products reach here; 0 when the model cannot tell.
   Result<double> measure_peak();
 
+  // What a unit takes for itself over a micro-batch of so many sequences of so many tokens; see ext/model_memory.h.
+  struct UnitMemory {
+    uint64_t saved = 0, forward = 0, backward = 0;
+  };
+  bool tells_memory() const { return memory_ != nullptr; }
+  // The model must tell it. keep: as in th_call.
+  Result<UnitMemory> unit_memory(uint32_t unit, bool training, bool keep, uint32_t sequences, uint32_t sequence_length) const;
+
  private:
   Model() = default;
   Result<> check(th_status status, std::string_view call, uint32_t unit) const;
@@ -51,6 +60,7 @@ class Model {
   const th_model_api *api_ = nullptr;
   const th_model_logits *logits_ = nullptr;
   const th_model_peak *peak_ = nullptr;
+  const th_model_memory *memory_ = nullptr;
   th_model *self_ = nullptr;
   std::vector<th_parameter_info> parameters_;
   std::vector<th_unit_info> units_;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "trainhost/ext/model_logits.h"
+#include "trainhost/ext/model_memory.h"
 #include "trainhost/plugin.h"
 
 #define TEXT(literal) ((th_string){literal, sizeof(literal) - 1})
@@ -150,10 +151,20 @@ static th_status logits(th_model *self, const th_call *call, const th_batch *bat
   return TH_OK;
 }
 
+/* Nothing: the row is there from the start. */
+static th_status unit_memory(const th_model *self, uint32_t unit, const th_call *call, uint32_t sequences, uint32_t sequence_length,
+                             th_unit_memory *out) {
+  (void)self, (void)unit, (void)call, (void)sequences, (void)sequence_length;
+  *out = (th_unit_memory){.struct_size = sizeof *out};
+  return TH_OK;
+}
+
 static const void *get_extension(const th_model *self, th_string id) {
-  static const th_model_logits extension = {.struct_size = sizeof extension, .logits = logits};
+  static const th_model_logits logits_table = {.struct_size = sizeof logits_table, .logits = logits};
+  static const th_model_memory memory_table = {.struct_size = sizeof memory_table, .unit_memory = unit_memory};
   (void)self;
-  return same(id, TH_EXT_MODEL_LOGITS) ? &extension : NULL;
+  if (same(id, TH_EXT_MODEL_LOGITS)) return &logits_table;
+  return same(id, TH_EXT_MODEL_MEMORY) ? &memory_table : NULL;
 }
 
 static const void *get_kind(th_string id) {

@@ -14,14 +14,6 @@ namespace {
 constexpr int64_t kQueries = 64;  // of a tile
 constexpr int64_t kGrain = 16;    // rows
 
-int64_t longest_document(const Batch &batch) {
-  int64_t longest = 0;
-  for (size_t d = 0; d + 1 < batch.document_starts.size(); ++d) {
-    longest = std::max<int64_t>(longest, batch.document_starts[d + 1] - batch.document_starts[d]);
-  }
-  return longest;
-}
-
 }  // namespace
 
 Attention::Attention(const sdk::Host &host, const Configuration &configuration)
@@ -129,7 +121,7 @@ void Attention::for_each_document(const Batch &batch, int64_t heads, float *scra
   };
   int64_t total = 0;
   for (size_t d = 0; d + 1 < starts.size(); ++d) total += heads * cost(d);
-  const int64_t lanes = thread_count(), size = lane_size(batch);
+  const int64_t lanes = thread_count(), size = lane_size(batch.shape());
   host_.parallel_for(lanes, 1, [&](int64_t begin, int64_t end) {
     const int64_t first = total * begin / lanes, last = total * end / lanes;
     int64_t before = 0;
@@ -142,11 +134,10 @@ void Attention::for_each_document(const Batch &batch, int64_t heads, float *scra
   });
 }
 
-int64_t Attention::lane_size(const Batch &batch) const {
-  const int64_t longest = longest_document(batch);
-  return (2 * longest * (head_dimension_ + kQueries) + kQueries + 15) / 16 * 16;
+int64_t Attention::lane_size(const BatchShape &shape) const {
+  return (2 * shape.longest_document * (head_dimension_ + kQueries) + kQueries + 15) / 16 * 16;
 }
 
-int64_t Attention::scratch_size(const Batch &batch) const { return thread_count() * lane_size(batch); }
+int64_t Attention::scratch_size(const BatchShape &shape) const { return thread_count() * lane_size(shape); }
 
 }  // namespace trainhost::minicpm

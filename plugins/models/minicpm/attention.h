@@ -20,7 +20,7 @@ class Attention {
   void backward(const Batch &batch, float *qkv, const float *output, const float *log_sum_exp, const float *output_gradient,
                 float *scratch) const;
   // Floats of scratch that either needs.
-  int64_t scratch_size(const Batch &batch) const;
+  int64_t scratch_size(const BatchShape &shape) const;
 
  private:
   struct Document {
@@ -32,7 +32,7 @@ class Attention {
   void document_backward(Document document, int64_t kv_head, float *qkv, const float *output, const float *log_sum_exp,
                          const float *output_gradient, int64_t rows, float *scratch) const;
   void rotate(const Batch &batch, float *qkv, float direction) const;
-  int64_t lane_size(const Batch &batch) const;
+  int64_t lane_size(const BatchShape &shape) const;
 
   sdk::Host host_;
   const Kernels &kernels_;

@@ -1,6 +1,7 @@
 // A micro-batch as the units read it.
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "trainhost/cpp/model.hpp"
@@ -13,6 +14,12 @@ Item *data(const th_tensor &tensor) {
   return reinterpret_cast<Item *>(static_cast<char *>(tensor.data) + tensor.byte_offset);
 }
 
+// What the sizes of scratch memory depend on.
+struct BatchShape {
+  int64_t rows;              // B * T tokens
+  int64_t longest_document;  // rows
+};
+
 struct Batch {
   explicit Batch(const th_batch &batch)
       : rows(int64_t{batch.sequences} * batch.sequence_length),
@@ -23,6 +30,14 @@ struct Batch {
         loss_weights(data<const float>(batch.loss_weights)),
         loss_scale(batch.loss_scale),
         token_losses(batch.token_losses.data == nullptr ? nullptr : data<float>(batch.token_losses)) {}
+
+  BatchShape shape() const {
+    int64_t longest = 0;
+    for (size_t d = 0; d + 1 < document_starts.size(); ++d) {
+      longest = std::max<int64_t>(longest, document_starts[d + 1] - document_starts[d]);
+    }
+    return {rows, longest};
+  }
 
   int64_t rows;                                 // B * T tokens
   const int32_t *tokens, *targets, *positions;  // [rows]

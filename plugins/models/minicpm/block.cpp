@@ -18,19 +18,24 @@ Block::Block(const sdk::Host &host, const Configuration &configuration)
       feed_forward_(configuration.feed_forward),
       residual_scale_(configuration.residual_scale()) {}
 
-Block::Saved Block::keep(const Batch &batch) const {
-  const int64_t rows = batch.rows;
-  return Saved(host_, {rows, rows * qkv_width_, rows * heads_, rows * width_, rows * width_, rows, rows * 2 * feed_forward_});
+Block::Saved::Counts Block::kept(const BatchShape &shape) const {
+  const int64_t rows = shape.rows;
+  return {rows, rows * qkv_width_, rows * heads_, rows * width_, rows * width_, rows, rows * 2 * feed_forward_};
 }
 
-Scratch<Block::kWorkingParts> Block::work(const Batch &batch) const {
-  const int64_t rows = batch.rows;
-  return {host_, {rows * width_, rows * feed_forward_, norm_.parts_size(rows), attention_.scratch_size(batch)}};
+Block::Working::Counts Block::worked(const BatchShape &shape) const {
+  const int64_t rows = shape.rows;
+  return {rows * width_, rows * feed_forward_, norm_.parts_size(rows), attention_.scratch_size(shape)};
+}
+
+MemoryUse Block::memory(const BatchShape &shape) const {
+  const size_t working = Working::bytes(worked(shape));
+  return {.saved = Saved::bytes(kept(shape)), .forward = working, .backward = working};
 }
 
 Block::Saved Block::forward(const Batch &batch, const float *const *parameters, const float *input, float *output) const {
-  Saved saved = keep(batch);
-  const auto working = work(batch);
+  Saved saved(host_, kept(batch.shape()));
+  const Working working(host_, worked(batch.shape()));
   const int64_t rows = batch.rows;
   const Matrix x(input, rows, width_), y(output, rows, width_);
   const Matrix normed(working[kNormed], rows, width_), hidden(working[kHidden], rows, feed_forward_);
@@ -56,7 +61,7 @@ Block::Saved Block::forward(const Batch &batch, const float *const *parameters, 
 
 void Block::backward(const Batch &batch, const float *const *parameters, const float *input, Saved saved, const float *output_gradient,
                      float *input_gradient, float *const *parameter_gradients, const bool *add) const {
-  const auto working = work(batch);
+  const Working working(host_, worked(batch.shape()));
   const int64_t rows = batch.rows;
   const Matrix x(input, rows, width_), dy(output_gradient, rows, width_), dx(input_gradient, rows, width_);
   const Matrix normed(working[kNormed], rows, width_), hidden(working[kHidden], rows, feed_forward_);

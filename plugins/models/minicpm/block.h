@@ -21,11 +21,13 @@ class Block {
   // input_gradient [R, C] may be output_gradient. add[i]: parameter_gradients[i] is added to, else overwritten. Consumes what was saved.
   void backward(const Batch &batch, const float *const *parameters, const float *input, Saved saved, const float *output_gradient,
                 float *input_gradient, float *const *parameter_gradients, const bool *add) const;
+  MemoryUse memory(const BatchShape &shape) const;
 
  private:
-  enum Working { kNormed, kHidden, kNormParts, kAttentionLanes, kWorkingParts };
-  Saved keep(const Batch &batch) const;
-  Scratch<kWorkingParts> work(const Batch &batch) const;
+  enum { kNormed, kHidden, kNormParts, kAttentionLanes, kWorkingParts };
+  using Working = Scratch<kWorkingParts>;
+  Saved::Counts kept(const BatchShape &shape) const;
+  Working::Counts worked(const BatchShape &shape) const;
 
   sdk::Host host_;
   const Kernels &kernels_;

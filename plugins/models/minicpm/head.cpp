@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "matrix.h"
-#include "scratch.h"
 
 namespace trainhost::minicpm {
 namespace {
@@ -25,10 +24,19 @@ Head::Head(const sdk::Host &host, const Configuration &configuration)
 
 int64_t Head::piece_rows(int64_t rows) const { return std::min(rows, std::clamp(kPieceLogits / vocabulary_, kFewestRows, kMostRows)); }
 
+Head::Working::Counts Head::worked(int64_t rows) const {
+  const int64_t most = piece_rows(rows);
+  return {most * width_, most, most * vocabulary_, rows, norm_.parts_size(most)};
+}
+
+MemoryUse Head::memory(const BatchShape &shape) const {
+  const size_t working = Working::bytes(worked(shape.rows));
+  return {.saved = 0, .forward = working, .backward = working};
+}
+
 double Head::loss(const Batch &batch, const float *const *parameters, const float *input, const Gradients *gradients) const {
   const int64_t most = piece_rows(batch.rows);
-  enum { kNormed, kRms, kLogits, kLosses, kNormParts, kParts };
-  const Scratch<kParts> working(host_, {most * width_, most, most * vocabulary_, batch.rows, norm_.parts_size(most)});
+  const Working working(host_, worked(batch.rows));
   float *const losses = batch.token_losses != nullptr ? batch.token_losses : working[kLosses];
   const Matrix weight(parameters[kHeadWeight], vocabulary_, width_);
   for (int64_t first = 0; first < batch.rows; first += most) {
@@ -55,11 +63,11 @@ double Head::loss(const Batch &batch, const float *const *parameters, const floa
 
 void Head::logits(const float *const *parameters, const float *input, std::span<const int32_t> rows, float *logits) const {
   const auto count = static_cast<int64_t>(rows.size());
-  enum { kChosen, kNormed, kRms, kParts };
-  const Scratch<kParts> working(host_, {count * width_, count * width_, count});
-  for (int64_t i = 0; i < count; ++i) std::copy_n(input + rows[i] * width_, width_, working[kChosen] + i * width_);
-  const Matrix normed(working[kNormed], count, width_);
-  norm_.forward(working[kChosen], parameters[kHeadNorm], count, normed.data, working[kRms]);
+  const Scratch<3> working(host_, {count * width_, count * width_, count});
+  float *const chosen = working[0], *const inverse_rms = working[2];
+  for (int64_t i = 0; i < count; ++i) std::copy_n(input + rows[i] * width_, width_, chosen + i * width_);
+  const Matrix normed(working[1], count, width_);
+  norm_.forward(chosen, parameters[kHeadNorm], count, normed.data, inverse_rms);
   multiply(normed, Matrix(parameters[kHeadWeight], vocabulary_, width_).transposed(), Matrix(logits, count, vocabulary_), logit_scale_);
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "parameters.h"
 #include "rms_norm.h"
+#include "scratch.h"
 
 namespace trainhost::minicpm {
 
@@ -25,9 +26,13 @@ class Head {
   double loss(const Batch &batch, const float *const *parameters, const float *input, const Gradients *gradients) const;
   // logits [rows.size(), V] of the given rows of input [R, C].
   void logits(const float *const *parameters, const float *input, std::span<const int32_t> rows, float *logits) const;
+  MemoryUse memory(const BatchShape &shape) const;
 
  private:
+  enum { kNormed, kRms, kLogits, kLosses, kNormParts, kParts };
+  using Working = Scratch<kParts>;
   int64_t piece_rows(int64_t rows) const;
+  Working::Counts worked(int64_t rows) const;
 
   sdk::Host host_;
   const Kernels &kernels_;

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "matrix.h"
 #include "scratch.h"
 #include "trainhost/ext/model_logits.h"
+#include "trainhost/ext/model_memory.h"
 #include "trainhost/ext/model_peak.h"
 
 namespace trainhost::minicpm {
@@ -125,6 +127,15 @@ double Model::measure_peak() {
   return best;
 }
 
+MemoryUse Model::unit_memory(uint32_t unit, const th_call &call, int64_t sequences, int64_t sequence_length) const {
+  const BatchShape shape{.rows = sequences * sequence_length, .longest_document = sequence_length};
+  if (unit == 0) return {};
+  if (unit == last_unit()) return head_.memory(shape);
+  MemoryUse use = block_.memory(shape);
+  if (!call.training || !call.keep) use.forward += std::exchange(use.saved, 0);  // it is given back when forward ends
+  return use;
+}
+
 const void *Model::extension(std::string_view id) {
   static constexpr th_model_logits logits{
       .struct_size = sizeof(th_model_logits),
@@ -139,7 +150,17 @@ const void *Model::extension(std::string_view id) {
         auto *const instance = sdk::Instance<Model>::of(self);
         return sdk::guard(instance->host, [&] { *flops_per_second = instance->object.measure_peak(); });
       }};
+  static constexpr th_model_memory memory{
+      .struct_size = sizeof(th_model_memory),
+      .reserved = 0,
+      .unit_memory = [](const th_model *self, uint32_t unit, const th_call *call, uint32_t sequences, uint32_t sequence_length,
+                        th_unit_memory *out) -> th_status {
+        const MemoryUse use = sdk::Instance<Model>::of(self)->object.unit_memory(unit, *call, sequences, sequence_length);
+        *out = {.struct_size = sizeof(th_unit_memory), .reserved = 0, .saved = use.saved, .forward = use.forward, .backward = use.backward};
+        return TH_OK;
+      }};
   if (id == TH_EXT_MODEL_LOGITS) return &logits;
+  if (id == TH_EXT_MODEL_MEMORY) return &memory;
   if (id == TH_EXT_MODEL_PEAK) return &peak;
   return nullptr;
 }

@@ -29,6 +29,7 @@ class Model {
 
   void logits(const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows, th_tensor &output);
   double measure_peak();
+  MemoryUse unit_memory(uint32_t unit, const th_call &call, int64_t sequences, int64_t sequence_length) const;
 
  private:
   uint32_t last_unit() const { return static_cast<uint32_t>(units().size()) - 1; }

@@ -15,13 +15,14 @@ namespace trainhost::minicpm {
 template <size_t Parts>
 class Scratch {
  public:
-  Scratch(const sdk::Host &host, const std::array<int64_t, Parts> &counts) : host_(host) {
-    size_t total = 0;
+  using Counts = std::array<int64_t, Parts>;  // floats of each part
+
+  Scratch(const sdk::Host &host, const Counts &counts) : host_(host), bytes_(bytes(counts)) {
+    size_t offset = 0;
     for (size_t part = 0; part < Parts; ++part) {
-      offsets_[part] = total;
-      total += (static_cast<size_t>(counts[part]) + 15) / 16 * 16;
+      offsets_[part] = offset;
+      offset += aligned(counts[part]);
     }
-    bytes_ = total * sizeof(float);
     data_ = static_cast<float *>(host_.allocate(bytes_));
   }
   Scratch(Scratch &&other) noexcept
@@ -32,11 +33,25 @@ class Scratch {
 
   float *operator[](size_t part) const { return data_ + offsets_[part]; }
 
+  // That parts of such sizes take.
+  static size_t bytes(const Counts &counts) {
+    size_t total = 0;
+    for (const int64_t count : counts) total += aligned(count);
+    return total * sizeof(float);
+  }
+
  private:
+  static size_t aligned(int64_t count) { return (static_cast<size_t>(count) + 15) / 16 * 16; }
+
   sdk::Host host_;
   float *data_ = nullptr;
   size_t bytes_ = 0;
   std::array<size_t, Parts> offsets_;
+};
+
+// Bytes that a unit asks of the host: kept from forward for backward, and beyond that while each of them runs.
+struct MemoryUse {
+  size_t saved = 0, forward = 0, backward = 0;
 };
 
 }  // namespace trainhost::minicpm

@@ -1,0 +1,76 @@
+#include "app/plan_verb.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "app/run_outline.h"
+#include "device/cpu_memory.h"
+#include "metrics/quantities.h"
+
+namespace trainhost {
+namespace {
+
+void print_table(const MemoryPlan &plan, std::ostream &out) {
+  out << fmt::format("\n{:<28}", "of a process at its fullest");
+  for (size_t stage = 0; stage < plan.stages.size(); ++stage)
+    out << fmt::format(" {:>12}", plan.stages.size() == 1 ? "bytes" : fmt::format("stage {}", stage));
+  const auto row = [&](std::string_view name, auto value) {
+    out << fmt::format("\n{:<28}", name);
+    for (const MemoryPlan::Stage &stage : plan.stages) out << fmt::format(" {:>12}", bytes_text(value(stage)));
+  };
+  for (size_t i = 0; i < kMemoryParts; ++i) {
+    const auto part = static_cast<MemoryPart>(i);
+    row(to_string(part), [&](const auto &stage) { return stage.peak.of(part); });
+  }
+  row("together", [](const auto &stage) { return stage.peak.total(); });
+  out << fmt::format("\n{:<28}", "which is");
+  for (const MemoryPlan::Stage &stage : plan.stages) out << " " << stage.moment;
+  out << "\n";
+}
+
+nlohmann::ordered_json facts_of(const MemoryPlan &plan) {
+  auto stages = nlohmann::ordered_json::array();
+  for (const MemoryPlan::Stage &stage : plan.stages) {
+    nlohmann::ordered_json parts;
+    for (size_t i = 0; i < kMemoryParts; ++i) parts[identifier_of(static_cast<MemoryPart>(i))] = stage.peak.bytes[i];
+    stages.push_back({{"parts", parts}, {"total", stage.peak.total()}, {"moment", stage.moment}});
+  }
+  return stages;
+}
+
+}  // namespace
+
+Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query, std::ostream &out) {
+  const Recipe &recipe = checked.recipe;
+  TRAINHOST_TRY(const uint32_t ranks, StageGroups::data_ranks(query.processes, recipe.parallel.pipeline_stages));
+  TRAINHOST_CHECK(check_shares(recipe, ranks));
+  TRAINHOST_TRY(const auto outline, RunOutline::create(checked));
+  const PlannedRun run = outline->planned(query.processes);
+  const MemoryBudget budget = memory_budget(recipe, cpu_available_bytes(), query.processes);
+  TRAINHOST_TRY(MemoryChoice choice, choose_memory(run, budget, std::nullopt));
+  if (!choice.plan) {
+    TRAINHOST_TRY(choice.plan, plan_memory(run, choice.settings));
+  }
+  const uint32_t recompute = recipe.training.recompute.value_or(choice.settings.recompute);
+  const TokenAxis axis(recipe, ranks, choice.settings.micro_batch_tokens);
+  const PhaseSpan &phase = axis.phases().front();
+  if (query.json) {
+    out << nlohmann::ordered_json{{"processes", query.processes},
+                                  {"sharding", recipe.parallel.sharding},
+                                  {"budget", budget.bytes},
+                                  {"micro_batch", phase.micro_batch_sequences * phase.sequence_length},
+                                  {"recompute", recompute},
+                                  {"model_tells", run.model.tells_memory()},
+                                  {"stages", facts_of(*choice.plan)}}
+               .dump(2)
+        << "\n";
+    return {};
+  }
+  out << fmt::format("{} processes, sharding {}, {} pipeline stages\n", query.processes, recipe.parallel.sharding, choice.plan->stages.size())
+      << describe(recipe, choice, budget) << "\n";
+  if (!run.model.tells_memory()) out << "without what the units of the model keep and take\n";
+  print_table(*choice.plan, out);
+  return {};
+}
+
+}  // namespace trainhost

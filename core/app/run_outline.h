@@ -1,0 +1,50 @@
+// What of a run its memory depends on: model, optimizer and token axis, made from the recipe alone, without data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "app/corpus.h"
+#include "app/processes.h"
+#include "base/status.h"
+#include "plan/memory_choice.h"
+#include "plugin_host/adapters/model.h"
+#include "recipe/token_axis.h"
+#include "train/phase_parts.h"
+
+namespace trainhost {
+
+class RunOutline {
+ public:
+  // `checked` outlives it. Errors: the plugins'; kRecipe when the vocabulary cannot be told without data.
+  static Result<std::unique_ptr<RunOutline>> create(const CheckedRecipe &checked);
+
+  PlannedRun planned(uint32_t processes) const {
+    return {.recipe = checked_.recipe,
+            .model = *model_,
+            .optimizer = *phases_.optimizers.front(),
+            .vocabulary_size = vocabulary_size_,
+            .processes = processes};
+  }
+
+ private:
+  explicit RunOutline(const CheckedRecipe &checked) : checked_(checked), axis_(checked.recipe) {}
+
+  const CheckedRecipe &checked_;
+  const TokenAxis axis_;
+  PhaseParts phases_;
+  uint32_t vocabulary_size_ = 0;
+  std::unique_ptr<Model> model_;
+};
+
+// What each of the processes may use: training.memory, or its share of nine tenths of what `available` bytes of a machine give to
+// `on_machine` processes.
+MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t on_machine);
+
+// Decides what training.recompute and training.micro_batch leave to decide, and says so in the log. All processes call it, and all decide the
+// same: by the machine that has the least free, and by what rank 0 finds recorded in the run directory.
+Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &processes);
+// Where it is recorded.
+std::string memory_record(const Recipe &recipe);
+
+}  // namespace trainhost
