@@ -22,13 +22,14 @@ std::string how_shared(const Recipe &recipe) {
 
 }  // namespace
 
-th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size) {
+th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, const Compute &compute) {
   th_model_options options{};
   options.struct_size = sizeof(th_model_options);
   options.vocabulary_size = vocabulary_size;
-  options.device_type = TH_DEVICE_CPU;
-  options.compute_code = TH_DTYPE_FLOAT;
-  options.compute_bits = 32;
+  options.device_type = compute.device->type();
+  options.device_index = compute.device->index();
+  options.compute_code = compute.bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT;
+  options.compute_bits = compute.bfloat16 ? 16 : 32;
   for (const PhaseSpan &phase : axis.phases()) {
     options.sequence_length = std::max(options.sequence_length, phase.sequence_length);
     options.tokens = std::max(options.tokens, uint64_t{phase.micro_batch_sequences} * phase.sequence_length);
@@ -56,6 +57,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   }));
   TRAINHOST_CHECK(run->check_same());
   TRAINHOST_TRY(run->groups_, StageGroups::split(world, run->recipe().parallel.pipeline_stages));
+  TRAINHOST_CHECK(agreed(world, run->open_device()));
   TRAINHOST_CHECK(agreed(world, run->load_model()));
   TRAINHOST_CHECK(run->restore(options));
   TRAINHOST_CHECK(agreed(world, run->write_run_files()));
@@ -71,18 +73,30 @@ Result<> Run::lock_directory() {
   return {};
 }
 
+Result<> Run::open_device() {
+  const std::string &wanted = recipe().run.device;
+  if (wanted == "cuda" || (wanted == "auto" && cuda_is_there())) {
+    TRAINHOST_TRY(gpu_, open_cuda_device(static_cast<int32_t>(processes_.local_rank())));
+    compute_.device = gpu_.get();
+    events_.device = gpu_.get();
+  }
+  compute_.bfloat16 = recipe().run.precision == "bf16" || (recipe().run.precision == "auto" && gpu_ != nullptr);
+  return {};
+}
+
 Result<> Run::load_model() {
   TRAINHOST_TRY(phases_, PhaseParts::create(recipe(), checked_.plugins, axis_, events_));
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, events_));
-  TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size())));
+  TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size(), compute_)));
   TRAINHOST_CHECK(phases_.check_states(recipe(), *model_));
-  TRAINHOST_TRY(const Spread spread, groups_.spread(*model_, sharding_of(recipe().parallel.sharding)));
+  TRAINHOST_TRY(const Spread spread, groups_.spread(*model_, sharding_of(recipe().parallel.sharding), compute_));
   TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get(), spread));
   gradients_.emplace(*model_, *parameters_, recipe().run.reduction == "fixed" ? Reduction::kFixed : Reduction::kFast);
-  runner_.emplace(ModelRunner::Parts{.model = *model_,
-                                     .parameters = *parameters_,
-                                     .gradients = &*gradients_,
-                                     .recomputed = recomputed_units(model_->units().size(), recipe().training.recompute.value_or(memory_.recompute))});
+  runner_.emplace(
+      ModelRunner::Parts{.model = *model_,
+                         .parameters = *parameters_,
+                         .gradients = &*gradients_,
+                         .recomputed = recomputed_units(model_->units().size(), recipe().training.recompute.value_or(memory_.recompute))});
   return {};
 }
 
@@ -121,6 +135,7 @@ Result<> Run::restore(const StartOptions &options) {
     if (options.accept_changes && saved->fingerprints != fingerprints()) {
       log_warning("going on although recipe, data or plugins differ from the checkpoint's (--accept-changes)");
     }
+    parameters_->loaded();
     TRAINHOST_TRY(state_, TrainState::from_json(saved->trainer_state, saved->step));
     log_info(fmt::format("resumed after step {} of {}", state_.step, axis_.total_steps()));
     return {};
@@ -143,6 +158,7 @@ Result<> Run::restore_from(const std::string &checkpoint) {
     return failure(ErrorKind::kRecipe, fmt::format("{}: stands at {} tokens, and no step of this recipe ends there; the nearest ends at {}",
                                                    checkpoint, saved.tokens, axis_.tokens_at_step(step)));
   }
+  parameters_->loaded();
   TRAINHOST_TRY(state_, TrainState::from_json(saved.trainer_state, step));
   state_.evaluated_step = state_.sampled_step = step;  // done by the run that saved it
   log_info(fmt::format("begins with {} at step {} of {}", checkpoint, step, axis_.total_steps()));

@@ -59,6 +59,7 @@ class Run {
         activity_(processes) {}
   Result<> lock_directory();
   Result<> check_same() const;
+  Result<> open_device();
   Result<> load_model();
   Result<> restore(const StartOptions &options);
   Result<> restore_from(const std::string &checkpoint);
@@ -76,6 +77,8 @@ class Run {
   TokenAxis axis_;
   std::optional<RunLock> lock_;
   std::unique_ptr<Corpus> corpus_;
+  std::unique_ptr<Device> gpu_;  // before all that has memory there
+  Compute compute_;
   PhaseParts phases_;
   std::unique_ptr<Model> model_;
   StageGroups groups_;
@@ -93,6 +96,6 @@ class Run {
 };
 
 // What the model is asked to be able to do for this recipe: the longest sequence and the largest micro-batch of any phase.
-th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size);
+th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, const Compute &compute = {});
 
 }  // namespace trainhost

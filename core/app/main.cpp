@@ -10,9 +10,9 @@
 #include <fmt/format.h>
 #include <boost/program_options.hpp>
 
+#include "app/check_recipe.h"
 #include "app/checkpoints_verb.h"
 #include "app/doctor_verb.h"
-#include "app/check_recipe.h"
 #include "app/plan_verb.h"
 #include "app/plugins_verb.h"
 #include "app/verbs.h"

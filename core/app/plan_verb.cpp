@@ -55,18 +55,16 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query,
   const TokenAxis axis(recipe, ranks, choice.settings.micro_batch_tokens);
   const PhaseSpan &phase = axis.phases().front();
   if (query.json) {
-    out << nlohmann::ordered_json{{"processes", query.processes},
-                                  {"sharding", recipe.parallel.sharding},
-                                  {"budget", budget.bytes},
-                                  {"micro_batch", phase.micro_batch_sequences * phase.sequence_length},
-                                  {"recompute", recompute},
-                                  {"model_tells", run.model.tells_memory()},
+    out << nlohmann::ordered_json{{"processes", query.processes},    {"sharding", recipe.parallel.sharding},
+                                  {"budget", budget.bytes},          {"micro_batch", phase.micro_batch_sequences * phase.sequence_length},
+                                  {"recompute", recompute},          {"model_tells", run.model.tells_memory()},
                                   {"stages", facts_of(*choice.plan)}}
                .dump(2)
         << "\n";
     return {};
   }
-  out << fmt::format("{} processes, sharding {}, {} pipeline stages\n", query.processes, recipe.parallel.sharding, choice.plan->stages.size())
+  out << fmt::format("{} processes, sharding {}, {} pipeline stages\n", query.processes, recipe.parallel.sharding,
+                     choice.plan->stages.size())
       << describe(recipe, choice, budget) << "\n";
   if (!run.model.tells_memory()) out << "without what the units of the model keep and take\n";
   print_table(*choice.plan, out);

@@ -30,6 +30,7 @@ Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &setti
   processes->heartbeat_ = milliseconds(settings.heartbeat);
   if (launch.rank > 0) set_log_level(LogLevel::kWarning);  // rank 0 tells what all of them do
   processes->on_this_machine_ = launch.local_world_size;
+  processes->local_rank_ = launch.local_rank;
   const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });

@@ -21,6 +21,7 @@ class Processes {
 
   ProcessGroup &world() { return *world_; }
   bool first() const { return world_->rank() == 0; }
+  uint32_t local_rank() const { return local_rank_; }            // among those of this machine
   uint32_t on_this_machine() const { return on_this_machine_; }  // how many of them
 
   // Rank 0 does it while the others wait, for as long as it takes; then the others do it, and all fail when one did.
@@ -43,6 +44,7 @@ class Processes {
   std::unique_ptr<ProcessGroup> world_;
   std::chrono::milliseconds heartbeat_{0};
   uint32_t on_this_machine_ = 1;
+  uint32_t local_rank_ = 0;
   uint32_t waits_ = 0;
 };
 

@@ -22,9 +22,10 @@ Result<uint32_t> vocabulary_without_data(const CheckedRecipe &checked) {
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked.plugins.tokenizer, parameters, nullptr, {}));
   const auto tokenizer = Tokenizer::create(std::move(instance), "");
   if (tokenizer) return (*tokenizer)->vocabulary_size();
-  return failure(ErrorKind::kRecipe,
-                 fmt::format("tokenizer \"{}\" has no parameter vocabulary_size, and does not tell its vocabulary before it has seen the text",
-                             checked.plugins.tokenizer.name));
+  return failure(
+      ErrorKind::kRecipe,
+      fmt::format("tokenizer \"{}\" has no parameter vocabulary_size, and does not tell its vocabulary before it has seen the text",
+                  checked.plugins.tokenizer.name));
 }
 
 Result<MemoryChoice> choose(const CheckedRecipe &checked, uint32_t processes, const MemoryBudget &budget,
@@ -59,7 +60,8 @@ Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &pr
   TRAINHOST_TRY(const auto budgets, world.gather(std::span(&own, 1)));
   budget.bytes = static_cast<uint64_t>(*std::ranges::min_element(budgets));
   std::string record;
-  if (processes.first() && posix_file_system().exists(memory_record(recipe))) record = posix_file_system().read(memory_record(recipe)).value_or("");
+  if (processes.first() && posix_file_system().exists(memory_record(recipe)))
+    record = posix_file_system().read(memory_record(recipe)).value_or("");
   TRAINHOST_TRY(const auto records, world.gather(record));
   const auto recorded = memory_settings_from_json(records.front());
 
@@ -67,7 +69,8 @@ Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &pr
   TRAINHOST_CHECK(agreed(world, choice ? Result<>() : tl::unexpected(choice.error())));
   if (!processes.first()) return choice->settings;
   log_info(describe(recipe, *choice, budget));
-  if (recorded && *recorded != choice->settings) log_warning("what this run had before does not fit any more, so its sums are cut in another way");
+  if (recorded && *recorded != choice->settings)
+    log_warning("what this run had before does not fit any more, so its sums are cut in another way");
   return choice->settings;
 }
 

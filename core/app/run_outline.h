@@ -41,8 +41,8 @@ class RunOutline {
 // `on_machine` processes.
 MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t on_machine);
 
-// Decides what training.recompute and training.micro_batch leave to decide, and says so in the log. All processes call it, and all decide the
-// same: by the machine that has the least free, and by what rank 0 finds recorded in the run directory.
+// Decides what training.recompute and training.micro_batch leave to decide, and says so in the log. All processes call it, and all decide
+// the same: by the machine that has the least free, and by what rank 0 finds recorded in the run directory.
 Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &processes);
 // Where it is recorded.
 std::string memory_record(const Recipe &recipe);

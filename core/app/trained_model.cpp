@@ -51,6 +51,7 @@ Result<std::unique_ptr<TrainedModel>> TrainedModel::load(const std::string &run_
   TRAINHOST_TRY(trained->parameters_, ParameterStore::create(*trained->model_, nullptr, unspread(*trained->model_, *trained->process_)));
   auto tensors = trained->parameters_->tensors_to_load();
   TRAINHOST_TRY(trained->step_, restore(run_directory, step, tensors));
+  trained->parameters_->loaded();
   trained->runner_.emplace(
       ModelRunner::Parts{.model = *trained->model_, .parameters = *trained->parameters_, .gradients = nullptr, .recomputed = {}});
   return trained;

@@ -14,6 +14,7 @@
 #include "checkpoint/prepared_checkpoint.h"
 #include "collectives/process_group.h"
 #include "device/buffer.h"
+#include "device/cpu_memory.h"
 
 namespace trainhost {
 

@@ -9,11 +9,26 @@
 
 namespace trainhost {
 
-Result<const CudaModule *> cuda_module() {
+namespace {
+
+std::string module_path() {
   std::error_code code;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", code);
-  const std::string path = (program.parent_path().parent_path() / "lib" / "libtrainhost_cuda.so").string();
-  if (!std::filesystem::exists(path, code)) {
+  return (program.parent_path().parent_path() / "lib" / "libtrainhost_cuda.so").string();
+}
+
+bool exists(const std::string &path) {
+  std::error_code code;
+  return std::filesystem::exists(path, code);
+}
+
+}  // namespace
+
+bool cuda_is_there() { return exists(module_path()) && cuda_driver().has_value(); }
+
+Result<const CudaModule *> cuda_module() {
+  const std::string path = module_path();
+  if (!exists(path)) {
     return failure(ErrorKind::kRecipe,
                    fmt::format("run.device is \"cuda\", but this trainhost was built without CUDA ({} is not there)", path));
   }

@@ -34,8 +34,8 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.directory("directory", recipe.run.directory);
     fields.tokens("tokens", recipe.run.tokens, 1, kMostTokens);
     fields.integer("seed", recipe.run.seed, 0, kLargestInteger);
-    fields.choice("device", recipe.run.device, {"auto", "cpu"});
-    fields.choice("precision", recipe.run.precision, {"auto", "fp32"});
+    fields.choice("device", recipe.run.device, {"auto", "cpu", "cuda"});
+    fields.choice("precision", recipe.run.precision, {"auto", "fp32", "bf16"});
     fields.choice("reduction", recipe.run.reduction, {"fast", "fixed"});
   });
   sections.tables("source", recipe.sources, [](auto &fields, auto &source) {

@@ -91,8 +91,8 @@ struct Recipe {
     std::string directory = "runs/NAME";  // default: runs/<recipe's stem>; absolute once read
     uint64_t tokens = 10'000'000;
     uint64_t seed = 42;
-    std::string device = "auto";     // auto, cpu
-    std::string precision = "auto";  // auto, fp32
+    std::string device = "auto";     // auto, cpu, cuda
+    std::string precision = "auto";  // auto, fp32, bf16
     std::string reduction = "fast";  // fast, fixed: the same bits for any number of processes
   } run;
   std::vector<Source> sources;

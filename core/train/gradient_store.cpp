@@ -3,26 +3,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "device/thread_pool.h"
-
 namespace trainhost {
-namespace {
-
-double sum_of_squares(std::span<const float> values) {
-  double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
-  for (size_t i = 0; i < values.size(); ++i) lanes[i % 8] += double{values[i]} * values[i];
-  double sum = 0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
-}
-
-}  // namespace
-
 GradientStore::GradientStore(const Model &model, const ParameterStore &parameters, Reduction reduction)
     : model_(&model), parameters_(&parameters), reduction_(reduction) {
   const ParameterLayout &layout = parameters.layout();
-  groups_.resize(layout.groups().size());
-  for (uint32_t group = 0; group < groups_.size(); ++group) groups_[group].sum = Buffer<float>(summed(group).size());
+  for (uint32_t group = 0; group < layout.groups().size(); ++group)
+    groups_.emplace_back(device()).sum = Buffer<float>(device(), summed(group).size());
   unit_tensors_.resize(model.units().size());
   unit_modes_.resize(model.units().size());
   for (uint32_t unit = parameters.spread().units.begin; unit < parameters.spread().units.end; ++unit) {
@@ -30,8 +16,8 @@ GradientStore::GradientStore(const Model &model, const ParameterStore &parameter
     for (const uint32_t index : std::span(info.parameters, info.parameter_count)) {
       const th_parameter_info &parameter = model.parameters()[index];
       unit_tensors_[unit].push_back({.data = nullptr,
-                                     .device_type = TH_DEVICE_CPU,
-                                     .device_index = 0,
+                                     .device_type = device().type(),
+                                     .device_index = device().index(),
                                      .rank = parameter.rank,
                                      .dtype_code = TH_DTYPE_FLOAT,
                                      .dtype_bits = 32,
@@ -77,7 +63,7 @@ float *GradientStore::place(uint32_t unit, uint32_t group) {
   now.resize(places);
   const auto user = static_cast<size_t>(std::ranges::find(placed.users, unit) - placed.users.begin());
   Buffer<float> &buffer = now[places > 1 ? user : 0];
-  if (buffer.size() == 0) buffer = Buffer<float>(placed.size);
+  if (buffer.size() == 0) buffer = Buffer<float>(device(), placed.size);
   return buffer.data();
 }
 
@@ -118,7 +104,7 @@ Result<> GradientStore::group_finished(uint32_t group) {
   if (reduces_each_micro_batch()) {
     if (parameters_->borrowed(group)) return give_back(group);
     TRAINHOST_CHECK(collect_lent(group));
-    for (size_t user = 1; user < sums.now.size(); ++user) add_to(sums.now[0].data(), sums.now[user].data(), placed.size);
+    for (size_t user = 1; user < sums.now.size(); ++user) device().add(sums.now[0].data(), sums.now[user].data(), placed.size);
     exchange.sent = std::move(sums.now[0]);
     sums.now.clear();
     if (ranks.size() == 1) {
@@ -133,7 +119,7 @@ Result<> GradientStore::group_finished(uint32_t group) {
     TRAINHOST_CHECK(collect_lent(group));
     if (ranks.size() == 1) return {};
   }
-  exchange.received = Buffer<float>(own(group).size() * ranks.size());
+  exchange.received = Buffer<float>(device(), own(group).size() * ranks.size());
   exchange.pending = ranks.exchange(sent, placed.cuts, exchange.received.items());
   exchanges_.push_back(std::move(exchange));
   while (exchanges_.size() > kExchangesAtOnce) TRAINHOST_CHECK(complete_oldest());
@@ -172,16 +158,16 @@ Result<> GradientStore::collect_lent(uint32_t group) {
   if (reduction_ == Reduction::kFixed) {
     for (size_t i = 0; i < placed.users.size(); ++i) {
       if (spread.units.contains(placed.users[i])) continue;
-      sums.now[i] = Buffer<float>(placed.size);
+      sums.now[i] = Buffer<float>(device(), placed.size);
       TRAINHOST_CHECK(spread.ties->receive(sums.now[i].items(), spread.stage_of[placed.users[i]])->wait());
     }
     return {};
   }
   const std::vector<uint32_t> stages = parameters_->stages_of(group);
   for (size_t i = 1; i < stages.size(); ++i) {
-    Buffer<float> lent(placed.size);
+    Buffer<float> lent(device(), placed.size);
     TRAINHOST_CHECK(spread.ties->receive(lent.items(), stages[i])->wait());
-    add_to(reduces_each_micro_batch() ? sums.now[0].data() : sums.sum.data(), lent.data(), placed.size);
+    device().add(reduces_each_micro_batch() ? sums.now[0].data() : sums.sum.data(), lent.data(), placed.size);
   }
   return {};
 }
@@ -202,13 +188,13 @@ void GradientStore::add_pieces(uint32_t group, std::span<const float> pieces) {
   for (uint32_t rank = 0; rank < ranks; ++rank) {
     const float *piece = pieces.data() + rank * part.size();
     if (reduction_ == Reduction::kFixed) {
-      Buffer<float> leaf(part.size());
-      std::copy_n(piece, part.size(), leaf.data());
+      Buffer<float> leaf(device(), part.size());
+      device().copy(leaf.data(), piece, part.size() * sizeof(float));
       sums.tree.add(std::move(leaf));
     } else if (rank == 0 && (!reduces_each_micro_batch() || !sums.has_sum)) {
-      std::copy_n(piece, part.size(), sum_at(group, part.begin));
+      device().copy(sum_at(group, part.begin), piece, part.size() * sizeof(float));
     } else {
-      add_to(sum_at(group, part.begin), piece, part.size());
+      device().add(sum_at(group, part.begin), piece, part.size());
     }
   }
   sums.has_sum = true;
@@ -221,7 +207,7 @@ Result<> GradientStore::finish_step() {
     for (uint32_t group = 0; group < groups_.size(); ++group) {
       if (parameters_->borrowed(group)) continue;
       const Buffer<float> sum = groups_[group].tree.finish();
-      std::copy_n(sum.data(), sum.size(), sum_at(group, own(group).begin));
+      device().copy(sum_at(group, own(group).begin), sum.data(), sum.size() * sizeof(float));
     }
   }
   return share_sums();
@@ -243,15 +229,11 @@ Result<> GradientStore::share_sums() {
 void GradientStore::add_squares(ExactSum &sum) const {
   for (uint32_t group = 0; group < groups_.size(); ++group) {
     if (parameters_->borrowed(group)) continue;
-    const auto blocks = parameters_->layout().blocks(group, own(group));
-    const float *values = groups_[group].sum.data();
+    auto blocks = parameters_->layout().blocks(group, own(group));
+    const size_t first = summed(group).begin;
+    for (FloatRange &block : blocks) block = {block.begin - first, block.end - first};
     std::vector<double> squares(blocks.size());
-    parallel_for(static_cast<int64_t>(blocks.size()), 16, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const FloatRange block = blocks[static_cast<size_t>(i)];
-        squares[static_cast<size_t>(i)] = sum_of_squares({values + (block.begin - summed(group).begin), block.size()});
-      }
-    });
+    device().sum_squares(groups_[group].sum.data(), blocks, squares);
     for (const double square : squares) sum.add(square);
   }
 }

@@ -61,8 +61,11 @@ class GradientStore {
     std::vector<Buffer<float>> now;  // of this micro-batch: one, or one per user
     uint32_t finished_users = 0;     // of this micro-batch
     ReductionTree tree;              // kFixed
+
+    explicit Group(Device &device) : tree(device) {}
   };
 
+  Device &device() const { return *parameters_->spread().compute.device; }
   bool reduces_each_micro_batch() const;
   FloatRange own(uint32_t group) const;     // this rank's piece of the cut
   FloatRange summed(uint32_t group) const;  // what Group::sum holds

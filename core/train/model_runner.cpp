@@ -11,16 +11,40 @@
 namespace trainhost {
 namespace {
 
-// A batch as the plugin sees it; the views stay valid while this lives.
+// The arrays of a batch on a device: the host's own on CPUs, else copies.
+class DeviceArrays {
+ public:
+  explicit DeviceArrays(Device &device) : device_(device) {}
+
+  template <class Item>
+  TensorView place(const std::vector<Item> &items, std::initializer_list<int64_t> shape) {
+    const Item *data = items.data();
+    if (device_.type() != TH_DEVICE_CPU) {
+      static_assert(sizeof(Item) == sizeof(float));
+      Buffer<float> &copy = copies_.emplace_back(device_, items.size());
+      device_.upload(copy.data(), items.data(), items.size() * sizeof(Item));
+      data = reinterpret_cast<const Item *>(copy.data());
+    }
+    return TensorView(data, shape).on_device(device_.type(), device_.index());
+  }
+
+ private:
+  Device &device_;
+  std::deque<Buffer<float>> copies_;
+};
+
+// A batch as the plugin sees it; the views stay valid while this lives. token_losses: on the device, or null.
 class BatchView {
  public:
-  BatchView(const TokenBatch &batch, double loss_scale, float *token_losses)
-      : tokens_(batch.tokens.data(), {batch.sequences, batch.sequence_length}),
-        targets_(batch.targets.data(), {batch.sequences, batch.sequence_length}),
-        loss_weights_(batch.loss_weights.data(), {batch.sequences, batch.sequence_length}),
-        positions_(batch.positions.data(), {batch.sequences, batch.sequence_length}),
-        document_starts_(batch.document_starts.data(), {static_cast<int64_t>(batch.document_starts.size())}),
-        token_losses_(static_cast<const float *>(token_losses), {batch.sequences, batch.sequence_length}),
+  BatchView(Device &device, const TokenBatch &batch, double loss_scale, float *token_losses)
+      : arrays_(device),
+        tokens_(arrays_.place(batch.tokens, {batch.sequences, batch.sequence_length})),
+        targets_(arrays_.place(batch.targets, {batch.sequences, batch.sequence_length})),
+        loss_weights_(arrays_.place(batch.loss_weights, {batch.sequences, batch.sequence_length})),
+        positions_(arrays_.place(batch.positions, {batch.sequences, batch.sequence_length})),
+        document_starts_(arrays_.place(batch.document_starts, {static_cast<int64_t>(batch.document_starts.size())})),
+        token_losses_(TensorView(static_cast<const float *>(token_losses), {batch.sequences, batch.sequence_length})
+                          .on_device(device.type(), device.index())),
         batch_{.struct_size = sizeof(th_batch),
                .sequences = batch.sequences,
                .sequence_length = batch.sequence_length,
@@ -38,6 +62,7 @@ class BatchView {
   int64_t rows() const { return int64_t{batch_.sequences} * batch_.sequence_length; }
 
  private:
+  DeviceArrays arrays_;
   TensorView tokens_, targets_, loss_weights_, positions_, document_starts_, token_losses_;
   th_batch batch_;
 };
@@ -46,9 +71,9 @@ class BatchView {
 
 // What is kept of a micro-batch between its forward and its backward. Units are counted from the stage's first.
 struct ModelRunner::Pass {
-  Pass(Model &owner, const TokenBatch &batch, double loss_scale, float *token_losses, const th_call &how, uint64_t at_step = 0,
-       uint64_t its_number = 0)
-      : model(owner), view(batch, loss_scale, token_losses), call(how), step(at_step), number(its_number) {}
+  Pass(Model &owner, Device &device, const TokenBatch &batch, double loss_scale, float *token_losses, const th_call &how,
+       uint64_t at_step = 0, uint64_t its_number = 0)
+      : model(owner), view(device, batch, loss_scale, token_losses), call(how), step(at_step), number(its_number) {}
   ~Pass() {
     for (th_saved *one : saved) model.release(one);
   }
@@ -74,12 +99,12 @@ struct ModelRunner::Pass {
 
 namespace {
 
-th_call make_call(bool training, int32_t lifetime, uint64_t seed) {
+th_call make_call(const ParameterStore &parameters, bool training, uint64_t seed) {
   return {.struct_size = sizeof(th_call),
           .training = training ? 1 : 0,
-          .parameter_lifetime = lifetime,
+          .parameter_lifetime = parameters.lifetime(),
           .keep = 0,
-          .stream = nullptr,
+          .stream = parameters.spread().compute.device->stream(),
           .seed = seed,
           .random_stream = 0};
 }
@@ -97,14 +122,24 @@ uint32_t ModelRunner::end_of_hidden() const {
 
 uint64_t ModelRunner::width_before(uint32_t unit) const { return unit == 0 ? 0 : parts_.model.units()[unit - 1].output_width; }
 
+Buffer<float> ModelRunner::activations(const Pass &pass, uint64_t width) const {
+  return Buffer<float>(device(), spread().compute.floats_for(static_cast<uint64_t>(pass.view.rows()) * width));
+}
+
+TensorView ModelRunner::activation_view(const Pass &pass, const float *data, uint64_t width) const {
+  const std::initializer_list<int64_t> shape{pass.view.rows(), static_cast<int64_t>(width)};
+  TensorView view = spread().compute.bfloat16 ? TensorView::bfloat16(data, shape) : TensorView(data, shape);
+  return view.on_device(device().type(), device().index());
+}
+
 // One unit's forward over what the unit before it gave.
 Result<> ModelRunner::run_unit(Pass &pass, uint32_t unit, bool keep, const th_tensor *parameters, float *output) {
   const uint32_t place = unit - parts_.parameters.spread().units.begin;
   TensorView input;
   if (unit > 0) {
-    input = TensorView(static_cast<const float *>(pass.input_of(place)), {pass.view.rows(), static_cast<int64_t>(width_before(unit))});
+    input = activation_view(pass, pass.input_of(place), width_before(unit));
   }
-  TensorView result(static_cast<const float *>(output), {pass.view.rows(), static_cast<int64_t>(parts_.model.units()[unit].output_width)});
+  TensorView result = activation_view(pass, output, parts_.model.units()[unit].output_width);
   th_tensor result_view = result.view();
   TRAINHOST_TRY(th_saved *const saved,
                 parts_.model.forward(unit, pass.call_of(unit, keep), pass.view.get(), parameters, input.view(), result_view));
@@ -117,13 +152,13 @@ Result<> ModelRunner::forward(Pass &pass) {
   const UnitRange units = parts_.parameters.spread().units;
   const uint32_t end = end_of_hidden();
   if (units.begin > 0) {
-    pass.received = Buffer<float>(static_cast<uint64_t>(pass.view.rows()) * width_before(units.begin));
+    pass.received = activations(pass, width_before(units.begin));
     TRAINHOST_CHECK(stages().receive(pass.received.items(), stages().rank() - 1)->wait());
   }
   for (uint32_t unit = units.begin; unit < end; ++unit) {
     TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(unit));
     if (unit + 1 < units.end) parts_.parameters.prefetch(unit + 1);
-    pass.outputs.emplace_back(static_cast<uint64_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
+    pass.outputs.push_back(activations(pass, parts_.model.units()[unit].output_width));
     const bool recomputed = !parts_.recomputed.empty() && parts_.recomputed[unit];
     TRAINHOST_CHECK(run_unit(pass, unit, pass.call.training != 0 && !recomputed, parameters, pass.outputs.back().data()));
     parts_.parameters.release(unit);
@@ -141,21 +176,18 @@ Result<> ModelRunner::send(Buffer<float> values, uint64_t count, uint32_t to) {
 }
 
 // The last unit: loss, and the gradient of its input into `gradient`.
-Result<> ModelRunner::loss_and_backward(Pass &pass, Buffer<float> &gradient, ExactSum &loss) {
+Result<> ModelRunner::loss_and_backward(Pass &pass, Buffer<float> &gradient, float *loss) {
   const UnitRange units = parts_.parameters.spread().units;
   const uint32_t last = units.end - 1;
-  const auto width = static_cast<int64_t>(width_before(last));
-  TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)), {pass.view.rows(), width});
-  TensorView input_gradient(static_cast<const float *>(gradient.data()), {pass.view.rows(), width});
-  float loss_value = 0;
-  TensorView loss_tensor(static_cast<const float *>(&loss_value), {1});
+  TensorView input = activation_view(pass, pass.input_of(last - units.begin), width_before(last));
+  TensorView input_gradient = activation_view(pass, gradient.data(), width_before(last));
+  TensorView loss_tensor = TensorView(static_cast<const float *>(loss), {1}).on_device(device().type(), device().index());
   th_tensor loss_view = loss_tensor.view(), gradient_view = input_gradient.view();
   TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
   if (last > units.begin) parts_.parameters.prefetch(last - 1);
   const GradientStore::Target target = parts_.gradients->target(last);
   TRAINHOST_CHECK(parts_.model.loss_and_backward(pass.call_of(last, true), pass.view.get(), parameters, input.view(), loss_view,
                                                  gradient_view, target.tensors, target.modes));
-  loss.add(loss_value);
   parts_.parameters.release(last);
   return parts_.gradients->finished(last);
 }
@@ -168,19 +200,16 @@ Result<> ModelRunner::unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gr
   if (unit > units.begin) parts_.parameters.prefetch(unit - 1);
   if (!parts_.recomputed.empty() && parts_.recomputed[unit]) {
     if (pass.outputs[place].size() == 0) {  // was sent away
-      pass.outputs[place] = Buffer<float>(static_cast<uint64_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
+      pass.outputs[place] = activations(pass, parts_.model.units()[unit].output_width);
     }
     TRAINHOST_CHECK(run_unit(pass, unit, true, parameters, pass.outputs[place].data()));  // the same bits into the same place
   }
   pass.outputs[place] = Buffer<float>();
-  const int64_t rows = pass.view.rows();
-  TensorView output_gradient(static_cast<const float *>(gradient.data()),
-                             {rows, static_cast<int64_t>(parts_.model.units()[unit].output_width)});
+  TensorView output_gradient = activation_view(pass, gradient.data(), parts_.model.units()[unit].output_width);
   TensorView input, input_gradient;
   if (unit > 0) {
-    const auto width = static_cast<int64_t>(width_before(unit));
-    input = TensorView(static_cast<const float *>(pass.input_of(place)), {rows, width});
-    input_gradient = TensorView(static_cast<const float *>(gradient.data()), {rows, width});
+    input = activation_view(pass, pass.input_of(place), width_before(unit));
+    input_gradient = activation_view(pass, gradient.data(), width_before(unit));
   }
   th_tensor input_gradient_view = input_gradient.view();
   const GradientStore::Target target = parts_.gradients->target(unit);
@@ -192,12 +221,14 @@ Result<> ModelRunner::unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gr
   return parts_.gradients->finished(unit);
 }
 
-Result<> ModelRunner::backward(Pass &pass, ExactSum &loss) {
+Result<> ModelRunner::backward(Pass &pass, float *loss) {
   const UnitRange units = parts_.parameters.spread().units;
   uint64_t width = width_before(units.begin);
   for (uint32_t unit = units.begin; unit < end_of_hidden(); ++unit) width = std::max(width, parts_.model.units()[unit].output_width);
-  Buffer<float> gradient(static_cast<uint64_t>(pass.view.rows()) * width);
-  const auto of_width = [&](uint64_t columns) { return gradient.items().first(static_cast<uint64_t>(pass.view.rows()) * columns); };
+  Buffer<float> gradient = activations(pass, width);
+  const auto of_width = [&](uint64_t columns) {
+    return gradient.items().first(spread().compute.floats_for(static_cast<uint64_t>(pass.view.rows()) * columns));
+  };
   if (gives_loss()) {
     TRAINHOST_CHECK(loss_and_backward(pass, gradient, loss));
   } else {
@@ -205,7 +236,8 @@ Result<> ModelRunner::backward(Pass &pass, ExactSum &loss) {
   }
   for (uint32_t unit = end_of_hidden(); unit-- > units.begin;) TRAINHOST_CHECK(unit_backward(pass, unit, gradient));
   if (units.begin == 0) return {};
-  return send(std::move(gradient), static_cast<uint64_t>(pass.view.rows()) * width_before(units.begin), stages().rank() - 1);
+  const uint64_t count = of_width(width_before(units.begin)).size();
+  return send(std::move(gradient), count, stages().rank() - 1);
 }
 
 Result<> ModelRunner::settle_sent(size_t at_most) {
@@ -215,21 +247,27 @@ Result<> ModelRunner::settle_sent(size_t at_most) {
 
 Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss) {
   std::map<uint32_t, Pass> under_way;
+  Buffer<float> losses(device(), batches.size());  // read when all is done, so that nothing waits for one of them
   parts_.gradients->begin_step(static_cast<uint32_t>(batches.size()));
   for (const auto &[forwards, i] : one_forward_one_backward(stages().rank(), stages().size(), static_cast<uint32_t>(batches.size()))) {
     if (forwards) {
       const uint64_t number = context.first + uint64_t{i} * context.stride;
-      const th_call call = make_call(true, parts_.parameters.lifetime(), context.seed);
-      Pass &pass =
-          under_way.try_emplace(i, parts_.model, batches[i], context.loss_scale, nullptr, call, context.step, number).first->second;
+      const th_call call = make_call(parts_.parameters, true, context.seed);
+      Pass &pass = under_way.try_emplace(i, parts_.model, device(), batches[i], context.loss_scale, nullptr, call, context.step, number)
+                       .first->second;
       TRAINHOST_CHECK(forward(pass));
     } else {
-      TRAINHOST_CHECK(backward(under_way.at(i), loss));
+      TRAINHOST_CHECK(backward(under_way.at(i), losses.data() + i));
       under_way.erase(i);
     }
   }
   TRAINHOST_CHECK(settle_sent(0));
-  return parts_.gradients->finish_step();
+  TRAINHOST_CHECK(parts_.gradients->finish_step());
+  if (!gives_loss()) return {};
+  std::vector<float> values(batches.size());
+  device().download(values.data(), losses.data(), values.size() * sizeof(float));
+  for (const float value : values) loss.add(value);
+  return {};
 }
 
 std::vector<bool> recomputed_units(size_t units, uint32_t every) {
@@ -239,34 +277,35 @@ std::vector<bool> recomputed_units(size_t units, uint32_t every) {
 }
 
 Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> losses) {
-  Pass pass(parts_.model, batch, 1.0, losses.data(), make_call(false, parts_.parameters.lifetime(), 0));
+  Buffer<float> token_losses(device(), losses.size()), loss_value(device(), 1);
+  Pass pass(parts_.model, device(), batch, 1.0, token_losses.data(), make_call(parts_.parameters, false, 0));
   TRAINHOST_CHECK(forward(pass));
   TRAINHOST_CHECK(settle_sent(0));
   if (!gives_loss()) return {};
-  const UnitRange units = parts_.parameters.spread().units;
+  const UnitRange units = spread().units;
   const uint32_t last = units.end - 1;
-  TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)),
-                   {pass.view.rows(), static_cast<int64_t>(width_before(last))});
-  float loss_value = 0;
-  TensorView loss(static_cast<const float *>(&loss_value), {1});
+  TensorView input = activation_view(pass, pass.input_of(last - units.begin), width_before(last));
+  TensorView loss = TensorView(static_cast<const float *>(loss_value.data()), {1}).on_device(device().type(), device().index());
   th_tensor loss_view = loss.view();
   TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
   TRAINHOST_CHECK(parts_.model.forward(last, pass.call_of(last, false), pass.view.get(), parameters, input.view(), loss_view));
   parts_.parameters.release(last);
+  device().download(losses.data(), token_losses.data(), losses.size() * sizeof(float));
   return {};
 }
 
 Result<> ModelRunner::logits(const TokenBatch &batch, std::span<const int32_t> rows, std::span<float> logits) {
-  Pass pass(parts_.model, batch, 1.0, nullptr, make_call(false, parts_.parameters.lifetime(), 0));
+  Buffer<float> values(device(), logits.size());
+  Pass pass(parts_.model, device(), batch, 1.0, nullptr, make_call(parts_.parameters, false, 0));
   TRAINHOST_CHECK(forward(pass));
   TRAINHOST_CHECK(settle_sent(0));
   if (gives_loss()) {
-    const UnitRange units = parts_.parameters.spread().units;
+    const UnitRange units = spread().units;
     const uint32_t last = units.end - 1;
-    TensorView input(static_cast<const float *>(pass.input_of(last - units.begin)),
-                     {pass.view.rows(), static_cast<int64_t>(width_before(last))});
+    TensorView input = activation_view(pass, pass.input_of(last - units.begin), width_before(last));
     const auto count = static_cast<int64_t>(rows.size());
-    TensorView output(static_cast<const float *>(logits.data()), {count, static_cast<int64_t>(logits.size()) / count});
+    TensorView output = TensorView(static_cast<const float *>(values.data()), {count, static_cast<int64_t>(logits.size()) / count})
+                            .on_device(device().type(), device().index());
     th_tensor output_view = output.view();
     TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(last));
     TRAINHOST_CHECK(parts_.model.logits(pass.call_of(last, false), pass.view.get(), parameters, input.view(), rows, output_view));
@@ -274,7 +313,9 @@ Result<> ModelRunner::logits(const TokenBatch &batch, std::span<const int32_t> r
   }
   std::vector<size_t> cuts(stages().size() + 1, 0);  // all of it is the last stage's
   cuts.back() = logits.size();
-  return stages().all_gather(logits, cuts)->wait();
+  TRAINHOST_CHECK(stages().all_gather(values.items(), cuts)->wait());
+  device().download(logits.data(), values.data(), logits.size() * sizeof(float));
+  return {};
 }
 
 }  // namespace trainhost

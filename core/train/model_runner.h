@@ -12,6 +12,7 @@
 #include "data/batch.h"
 #include "device/buffer.h"
 #include "plugin_host/adapters/model.h"
+#include "tensor/tensor_view.h"
 #include "train/gradient_store.h"
 #include "train/parameter_store.h"
 
@@ -56,10 +57,13 @@ class ModelRunner {
  private:
   struct Pass;  // a micro-batch under way
   Result<> forward(Pass &pass);
-  Result<> backward(Pass &pass, ExactSum &loss);
-  Result<> loss_and_backward(Pass &pass, Buffer<float> &gradient, ExactSum &loss);
+  Result<> backward(Pass &pass, float *loss);
+  Result<> loss_and_backward(Pass &pass, Buffer<float> &gradient, float *loss);
   Result<> unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gradient);
   Result<> run_unit(Pass &pass, uint32_t unit, bool keep, const th_tensor *parameters, float *output);
+  Buffer<float> activations(const Pass &pass, uint64_t width) const;  // room for [rows, width] of them
+  TensorView activation_view(const Pass &pass, const float *data, uint64_t width) const;
+  Device &device() const { return *spread().compute.device; }
   ProcessGroup &stages() const { return *parts_.parameters.spread().stages; }
   uint32_t end_of_hidden() const;  // units of this stage before the last of the model
   uint64_t width_before(uint32_t unit) const;

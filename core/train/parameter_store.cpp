@@ -19,22 +19,17 @@ size_t aligned(size_t count) { return (count + 15) / 16 * 16; }  // 64 bytes
 std::string_view view(th_string text) { return {text.data, text.length}; }
 std::span<const int64_t> shape_of(const th_parameter_info &info) { return {info.shape, static_cast<size_t>(info.rank)}; }
 
-th_tensor float_view(float *data, const int64_t *shape, size_t rank) {
+th_tensor view_on(const Device &device, void *data, const int64_t *shape, size_t rank, bool bfloat16 = false) {
   return {.data = data,
-          .device_type = TH_DEVICE_CPU,
-          .device_index = 0,
+          .device_type = device.type(),
+          .device_index = device.index(),
           .rank = static_cast<int32_t>(rank),
-          .dtype_code = TH_DTYPE_FLOAT,
-          .dtype_bits = 32,
+          .dtype_code = static_cast<uint8_t>(bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT),
+          .dtype_bits = static_cast<uint8_t>(bfloat16 ? 16 : 32),
           .dtype_lanes = 1,
           .shape = const_cast<int64_t *>(shape),
           .strides = nullptr,
           .byte_offset = 0};
-}
-
-void fill(std::span<float> values, float value) {
-  parallel_for(static_cast<int64_t>(values.size()), kFillPiece,
-               [&](int64_t begin, int64_t end) { std::fill(values.begin() + begin, values.begin() + end, value); });
 }
 
 FloatRange intersection(FloatRange a, FloatRange b) {
@@ -71,13 +66,21 @@ Result<ParameterStore> ParameterStore::create(const Model &model, const Optimize
 ParameterStore::ParameterStore(const Model &model, const Spread &spread, int32_t granularity)
     : model_(&model), spread_(spread), layout_(model, spread.units, spread.data->size(), granularity) {
   if (spread_.data->size() == 1) spread_.sharding = Sharding::kNone;  // one rank holds everything in any case
-  size_t offset = 0;
+  size_t offset = 0, master_offset = 0;
   for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
     held_offsets_.push_back(offset);
-    offset += aligned(held(group).size());
+    master_offsets_.push_back(master_offset);
+    offset += aligned(spread_.compute.floats_for(held(group).size()));
+    master_offset += aligned(mastered(group).size());
+    auto &cuts = compute_cuts_.emplace_back();
+    for (const size_t cut : layout_.groups()[group].cuts) cuts.push_back(spread_.compute.floats_for(cut));
   }
-  parameters_ = Buffer<float>(offset);
-  fill(parameters_.items(), 0);
+  computed_ = Buffer<float>(device(), offset);
+  device().fill(computed_.data(), 0, offset);
+  if (spread_.compute.bfloat16) {
+    masters_ = Buffer<float>(device(), master_offset);
+    device().fill(masters_.data(), 0, master_offset);
+  }
   gathered_.resize(layout_.groups().size());
   for (const th_parameter_info &info : model.parameters()) elements_ += element_count(info);
   unit_tensors_.resize(model.units().size());
@@ -86,16 +89,34 @@ ParameterStore::ParameterStore(const Model &model, const Spread &spread, int32_t
     for (const uint32_t index : std::span(info.parameters, info.parameter_count)) {
       const th_parameter_info &parameter = model.parameters()[index];
       const Placement &place = layout_.placement(index);
-      float *data = cuts_parameters() ? nullptr : held_data(place.group) + place.begin;
-      unit_tensors_[unit].push_back(float_view(data, parameter.shape, static_cast<size_t>(parameter.rank)));
+      void *data = cuts_parameters() ? nullptr : computed_at(place.group, place.begin);
+      unit_tensors_[unit].push_back(
+          view_on(device(), data, parameter.shape, static_cast<size_t>(parameter.rank), spread_.compute.bfloat16));
     }
   }
+}
+
+std::byte *ParameterStore::computed_at(uint32_t group, size_t at) {
+  return reinterpret_cast<std::byte *>(computed_.data() + held_offsets_[group]) +
+         (at - held(group).begin) * spread_.compute.bytes_per_item();
+}
+
+std::byte *ParameterStore::whole_at(uint32_t group, size_t at) {
+  if (!cuts_parameters()) return computed_at(group, at);
+  return reinterpret_cast<std::byte *>(gathered_[group].whole.data()) + at * spread_.compute.bytes_per_item();
+}
+
+float *ParameterStore::master_at(uint32_t group, size_t at) {
+  if (!spread_.compute.bfloat16) return reinterpret_cast<float *>(computed_at(group, at));
+  return masters_.data() + master_offsets_[group] + (at - mastered(group).begin);
 }
 
 FloatRange ParameterStore::held(uint32_t group) const {
   const ParameterGroup &placed = layout_.groups()[group];
   return cuts_parameters() ? placed.piece(spread_.data->rank()) : FloatRange{0, placed.size};
 }
+
+FloatRange ParameterStore::mastered(uint32_t group) const { return spread_.compute.bfloat16 ? updated(group) : held(group); }
 
 FloatRange ParameterStore::updated(uint32_t group) const {
   const ParameterGroup &placed = layout_.groups()[group];
@@ -151,11 +172,11 @@ Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
       initial.push_back(state.initial);
     }
   }
-  states_ = Buffer<float>(offset);
-  fill(states_.items(), 0);
+  states_ = Buffer<float>(device(), offset);
+  device().fill(states_.data(), 0, offset);
   auto value = initial.begin();
   for (const Piece &piece : pieces_) {
-    for (const State &state : piece.states) fill(states_.items().subspan(state.offset, state.count), static_cast<float>(*value++));
+    for (const State &state : piece.states) device().fill(states_.data() + state.offset, static_cast<float>(*value++), state.count);
   }
   return {};
 }
@@ -168,18 +189,29 @@ void ParameterStore::make_updates() {
     const size_t rank = whole ? static_cast<size_t>(info.rank) : 1;
     for (const State &state : piece.states) {
       float *data = states_.data() + state.offset;
-      piece.state_views.push_back(state.like_parameter ? float_view(data, shape, rank)
-                                                       : float_view(data, state.shape.data(), state.shape.size()));
+      piece.state_views.push_back(state.like_parameter ? view_on(device(), data, shape, rank)
+                                                       : view_on(device(), data, state.shape.data(), state.shape.size()));
     }
-    float *master = held_data(piece.group) + (piece.range.begin - held(piece.group).begin);
+    void *copy = spread_.compute.bfloat16 ? computed_at(piece.group, piece.range.begin) : nullptr;
     updates_.push_back({.info = &info,
-                        .master = float_view(master, shape, rank),
-                        .gradient = float_view(nullptr, shape, rank),
-                        .compute_copy = float_view(nullptr, shape, rank),
+                        .master = view_on(device(), master_at(piece.group, piece.range.begin), shape, rank),
+                        .gradient = view_on(device(), nullptr, shape, rank),
+                        .compute_copy = view_on(device(), copy, shape, rank, true),
                         .states = piece.state_views.data(),
                         .learning_rate = 0,
                         .weight_decay_multiplier = 0});
   }
+}
+
+// Items of the range from their float32 values, which the host has.
+void ParameterStore::set_values(uint32_t group, FloatRange range, const float *host_values) {
+  if (!spread_.compute.bfloat16) return device().upload(computed_at(group, range.begin), host_values, range.size() * sizeof(float));
+  Buffer<float> values(device(), range.size());
+  device().upload(values.data(), host_values, range.size() * sizeof(float));
+  device().round_to_bfloat16(reinterpret_cast<uint16_t *>(computed_at(group, range.begin)), values.data(), range.size());
+  const FloatRange own = intersection(range, mastered(group));
+  if (own.size() == 0) return;
+  device().copy(master_at(group, own.begin), values.data() + (own.begin - range.begin), own.size() * sizeof(float));
 }
 
 void ParameterStore::initialise(uint64_t seed) {
@@ -187,8 +219,15 @@ void ParameterStore::initialise(uint64_t seed) {
     for (const uint32_t index : layout_.groups()[group].parameters) {
       const Placement &place = layout_.placement(index);
       const FloatRange range = intersection({place.begin, place.end}, held(group));
-      initialise_piece(seed, index, model_->parameters()[index], range.begin - place.begin,
-                       {held_data(group) + (range.begin - held(group).begin), range.size()});
+      const th_parameter_info &info = model_->parameters()[index];
+      if (range.size() == 0) continue;
+      if (in_place()) {
+        initialise_piece(seed, index, info, range.begin - place.begin, {master_at(group, range.begin), range.size()});
+        continue;
+      }
+      Buffer<float> values(range.size());
+      initialise_piece(seed, index, info, range.begin - place.begin, values.items());
+      set_values(group, range, values.data());
     }
   }
 }
@@ -197,10 +236,10 @@ void ParameterStore::fetch(uint32_t group) {
   Gathered &gathered = gathered_[group];
   const ParameterGroup &placed = layout_.groups()[group];
   if (gathered.whole.size() > 0) return;
-  gathered.whole = Buffer<float>(placed.size);
+  gathered.whole = Buffer<float>(device(), spread_.compute.floats_for(placed.size));
   const FloatRange own = held(group);
-  std::copy_n(held_data(group), own.size(), gathered.whole.data() + own.begin);
-  gathered.pending = spread_.data->all_gather(gathered.whole.items(), placed.cuts);
+  device().copy(whole_at(group, own.begin), computed_at(group, own.begin), own.size() * spread_.compute.bytes_per_item());
+  gathered.pending = spread_.data->all_gather(gathered.whole.items(), compute_cuts_[group]);
 }
 
 void ParameterStore::prefetch(uint32_t unit) {
@@ -219,7 +258,7 @@ Result<const th_tensor *> ParameterStore::use(uint32_t unit) {
     const th_unit_info &info = model_->units()[unit];
     for (uint32_t i = 0; i < info.parameter_count; ++i) {
       const Placement &place = layout_.placement(info.parameters[i]);
-      unit_tensors_[unit][i].data = gathered_[place.group].whole.data() + place.begin;
+      unit_tensors_[unit][i].data = whole_at(place.group, place.begin);
     }
   }
   return unit_tensors_[unit].data();
@@ -255,7 +294,7 @@ Result<> ParameterStore::lend_updated() {
   std::vector<std::unique_ptr<Pending>> pending;
   for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
     const std::vector<uint32_t> stages = stages_of(group);
-    const std::span<float> values(held_data(group) + (updated(group).begin - held(group).begin), updated(group).size());
+    const auto values = as_floats(computed_at(group, updated(group).begin), updated(group).size());
     if (borrowed(group)) pending.push_back(spread_.ties->receive(values, stages.front()));
     for (size_t i = 1; i < stages.size() && !borrowed(group); ++i) pending.push_back(spread_.ties->send(values, stages[i]));
   }
@@ -268,12 +307,28 @@ Result<> ParameterStore::share_updated() {
   if (spread_.sharding != Sharding::kOptimizer && spread_.sharding != Sharding::kGradients) return {};
   for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
     const ParameterGroup &placed = layout_.groups()[group];
-    gathered_[group].pending = spread_.data->all_gather({held_data(group), placed.size}, placed.cuts);
+    gathered_[group].pending = spread_.data->all_gather(as_floats(computed_at(group, 0), placed.size), compute_cuts_[group]);
   }
   return {};
 }
 
+// A parameter's float32 values in the host's memory.
+std::span<float> ParameterStore::staged_parameter(uint32_t group, FloatRange range, bool to_save) {
+  if (in_place()) return {master_at(group, range.begin), range.size()};
+  Staged &staged = staged_.emplace_back(Staged{.values = Buffer<float>(range.size()), .group = group, .range = range});
+  if (to_save) device().download(staged.values.data(), master_at(group, range.begin), range.size() * sizeof(float));
+  return staged.values.items();
+}
+
+std::span<float> ParameterStore::staged_state(size_t offset, size_t count, bool to_save) {
+  if (device().type() == TH_DEVICE_CPU) return states_.items().subspan(offset, count);
+  Staged &staged = staged_.emplace_back(Staged{.values = Buffer<float>(count), .is_state = true, .range = {}, .offset = offset});
+  if (to_save) device().download(staged.values.data(), states_.data() + offset, count * sizeof(float));
+  return staged.values.items();
+}
+
 std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
+  staged_.clear();
   std::vector<NamedTensor> tensors;
   const bool all_ranks_hold_all = spread_.sharding == Sharding::kNone;
   if (to_save && all_ranks_hold_all && spread_.data->rank() > 0) return tensors;
@@ -287,7 +342,7 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
       const auto shape = shape_of(info);
       tensors.push_back({.name = "model." + std::string(view(info.name)),
                          .shape = {shape.begin(), shape.end()},
-                         .values = {held_data(group) + (range.begin - held(group).begin), range.size()},
+                         .values = staged_parameter(group, range, to_save),
                          .begin = range.begin - place.begin});
     }
   }
@@ -296,7 +351,7 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
     for (const State &state : piece.states) {
       tensors.push_back({.name = "optimizer." + name + "." + state.name,
                          .shape = state.shape,
-                         .values = states_.items().subspan(state.offset, state.count),
+                         .values = staged_state(state.offset, state.count, to_save),
                          .begin = state.begin});
     }
   }
@@ -305,5 +360,16 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
 
 std::vector<NamedTensor> ParameterStore::tensors_to_save() { return tensors(true); }
 std::vector<NamedTensor> ParameterStore::tensors_to_load() { return tensors(false); }
+
+void ParameterStore::loaded() {
+  for (const Staged &staged : staged_) {
+    if (staged.is_state) {
+      device().upload(states_.data() + staged.offset, staged.values.data(), staged.values.size() * sizeof(float));
+    } else {
+      set_values(staged.group, staged.range, staged.values.data());
+    }
+  }
+  staged_.clear();
+}
 
 }  // namespace trainhost

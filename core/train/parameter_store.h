@@ -23,7 +23,7 @@ class GradientStore;
 // order.
 class ParameterStore {
  public:
-  // Float32 parameters, zero; states only with an optimizer (null: for evaluation and generation). The model, the groups and the
+  // Parameters, zero; states only with an optimizer (null: for evaluation and generation). The model, the groups and the
   // optimizer outlive the store. Errors: the optimizer's; kPluginContract when it cannot be cut as wanted; kInternal when memory runs out.
   static Result<ParameterStore> create(const Model &model, const Optimizer *optimizer, const Spread &spread);
 
@@ -44,9 +44,11 @@ class ParameterStore {
   Result<> share_updated();
 
   // What a checkpoint holds, "model.NAME" and "optimizer.NAME.STATE": the pieces that this process is to save, which with those of all
-  // ranks are everything once; and those that it must load.
+  // ranks are everything once; and those that it must load. They are in the host's memory, and valid until the next call of either; after
+  // loading, loaded() takes them over.
   std::vector<NamedTensor> tensors_to_save();
   std::vector<NamedTensor> tensors_to_load();
+  void loaded();
 
   const ParameterLayout &layout() const { return layout_; }
   const Spread &spread() const { return spread_; }
@@ -81,10 +83,32 @@ class ParameterStore {
     std::unique_ptr<Pending> pending;
   };
 
+  // What of a tensor in the host's memory belongs where on the device.
+  struct Staged {
+    Buffer<float> values;
+    bool is_state = false;
+    uint32_t group = 0;
+    FloatRange range;   // of a parameter, in its group
+    size_t offset = 0;  // of a state, in states_
+  };
+
+  Device &device() const { return *spread_.compute.device; }
   bool cuts_parameters() const { return spread_.sharding == Sharding::kParameters; }
-  FloatRange held(uint32_t group) const;  // of the parameters
-  float *held_data(uint32_t group) { return parameters_.data() + held_offsets_[group]; }
-  float *whole(uint32_t group) { return cuts_parameters() ? gathered_[group].whole.data() : held_data(group); }
+  // Masters in the host's memory are read and written in place.
+  bool in_place() const { return device().type() == TH_DEVICE_CPU && !spread_.compute.bfloat16; }
+  FloatRange held(uint32_t group) const;      // of the parameters that the model computes with
+  FloatRange mastered(uint32_t group) const;  // of their float32 values
+  // Item `at` of a group, as the model computes with it.
+  std::byte *computed_at(uint32_t group, size_t at);
+  std::byte *whole_at(uint32_t group, size_t at);
+  float *master_at(uint32_t group, size_t at);
+  // So many of the model's items as the floats that collectives move.
+  std::span<float> as_floats(std::byte *items, size_t count) const {
+    return {reinterpret_cast<float *>(items), spread_.compute.floats_for(count)};
+  }
+  void set_values(uint32_t group, FloatRange range, const float *host_values);
+  std::span<float> staged_parameter(uint32_t group, FloatRange range, bool to_save);
+  std::span<float> staged_state(size_t offset, size_t count, bool to_save);
   Result<> lend_updated();
   void find_pieces();
   Result<> lay_out_states(const Optimizer &optimizer);
@@ -95,8 +119,11 @@ class ParameterStore {
   const Model *model_;
   Spread spread_;
   ParameterLayout layout_;
-  std::vector<size_t> held_offsets_;  // of each group's held parameters
-  Buffer<float> parameters_, states_;
+  std::vector<size_t> held_offsets_, master_offsets_;  // of each group's, in floats of the buffers
+  std::vector<std::vector<size_t>> compute_cuts_;      // of each group, in floats of the computed parameters
+  Buffer<float> computed_;                             // what the model computes with; in float32 these are the masters too
+  Buffer<float> masters_, states_;
+  std::vector<Staged> staged_;
   std::vector<Gathered> gathered_;                    // per group
   std::vector<std::vector<th_tensor>> unit_tensors_;  // per unit
   std::vector<Piece> pieces_;

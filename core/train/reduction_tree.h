@@ -12,6 +12,9 @@ namespace trainhost {
 // holds no more than log2(leaves) + 1 buffers, and its sum depends on the leaves and their order only.
 class ReductionTree {
  public:
+  // The device of the leaves.
+  explicit ReductionTree(Device &device) : device_(&device) {}
+
   void add(Buffer<float> leaf);
   // The sum of all leaves, at least one, and ready for the next tree.
   Buffer<float> finish();
@@ -21,10 +24,8 @@ class ReductionTree {
     uint64_t leaves;
     Buffer<float> sum;
   };
+  Device *device_;
   std::vector<Node> nodes_;
 };
-
-// to[i] += from[i]
-void add_to(float *to, const float *from, size_t count);
 
 }  // namespace trainhost

@@ -19,7 +19,8 @@ Spread unspread(const Model &model, ProcessGroup &process) {
           .ties = &process,
           .units = {0, static_cast<uint32_t>(model.units().size())},
           .stage_of = std::vector<uint32_t>(model.units().size(), 0),
-          .sharding = Sharding::kNone};
+          .sharding = Sharding::kNone,
+          .compute = {}};
 }
 
 Result<uint32_t> StageGroups::data_ranks(uint32_t world_size, uint32_t stages) {
@@ -40,7 +41,7 @@ Result<StageGroups> StageGroups::split(ProcessGroup &world, uint32_t stages) {
   return groups;
 }
 
-Result<Spread> StageGroups::spread(const Model &model, Sharding sharding) const {
+Result<Spread> StageGroups::spread(const Model &model, Sharding sharding, Compute compute) const {
   TRAINHOST_TRY(const auto stages, cut_into_stages(model, stages_->size()));
   Spread spread{.world = world_,
                 .data = data_.get(),
@@ -48,7 +49,8 @@ Result<Spread> StageGroups::spread(const Model &model, Sharding sharding) const 
                 .ties = ties_.get(),
                 .units = stages[stages_->rank()],
                 .stage_of = {},
-                .sharding = sharding};
+                .sharding = sharding,
+                .compute = compute};
   for (uint32_t stage = 0; stage < stages.size(); ++stage) spread.stage_of.resize(stages[stage].end, stage);
   return spread;
 }
@@ -57,9 +59,9 @@ Result<std::vector<UnitRange>> cut_into_stages(const Model &model, uint32_t stag
   std::vector<double> work;
   for (const th_unit_info &unit : model.units()) work.push_back(unit.forward_flops_per_token);
   if (stages > work.size()) {
-    return failure(ErrorKind::kRecipe,
-                   fmt::format("parallel.pipeline_stages is {}, but the model has only {} units; a stage holds at least one", stages,
-                               work.size()));
+    return failure(
+        ErrorKind::kRecipe,
+        fmt::format("parallel.pipeline_stages is {}, but the model has only {} units; a stage holds at least one", stages, work.size()));
   }
   std::vector<UnitRange> ranges;
   for (uint32_t stage = 0; stage < stages; ++stage) ranges.push_back(stage_units(work, stage, stages));

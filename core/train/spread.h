@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "collectives/process_group.h"
+#include "device/device.h"
 #include "plugin_host/adapters/model.h"
 #include "recipe/recipe.h"
 #include "train/parameter_layout.h"
@@ -17,6 +18,17 @@ namespace trainhost {
 enum class Sharding { kNone, kOptimizer, kGradients, kParameters };
 Sharding sharding_of(const std::string &name);  // "none", "optimizer", "gradients", "parameters"
 
+// Where and in which numbers a process computes. Gradients, optimizer states and what the optimizer updates are float32 in any case; with
+// bfloat16 the model computes with rounded copies of the parameters, and activations are bfloat16.
+struct Compute {
+  Device *device = &cpu_device();
+  bool bfloat16 = false;
+
+  size_t bytes_per_item() const { return bfloat16 ? 2 : 4; }
+  // How many floats have the room of so many items.
+  size_t floats_for(size_t items) const { return bfloat16 ? (items + 1) / 2 : items; }
+};
+
 // This process's place. The groups and the model outlive it.
 struct Spread {
   ProcessGroup *world = nullptr;   // all
@@ -26,6 +38,7 @@ struct Spread {
   UnitRange units;                 // of this process
   std::vector<uint32_t> stage_of;  // per unit of the model
   Sharding sharding = Sharding::kNone;
+  Compute compute;
 };
 
 // Everything on one process, which `process` is.
@@ -41,7 +54,7 @@ class StageGroups {
   static Result<uint32_t> data_ranks(uint32_t world_size, uint32_t stages);
 
   // The model's units cut with cut_into_stages(). kRecipe when there are more stages than units.
-  Result<Spread> spread(const Model &model, Sharding sharding) const;
+  Result<Spread> spread(const Model &model, Sharding sharding, Compute compute = {}) const;
 
  private:
   ProcessGroup *world_ = nullptr;

@@ -49,13 +49,16 @@ Result<TrainStep::Report> TrainStep::run(const StepBatch &batch, Optimizer &opti
   }
 
   const bool clips = settings_.gradient_clip > 0 && report.gradient_norm > settings_.gradient_clip;
-  const float gradient_scale = clips ? static_cast<float>(settings_.gradient_clip / report.gradient_norm) : 1.0f;
+  const float scale = clips ? static_cast<float>(settings_.gradient_clip / report.gradient_norm) : 1.0f;
+  Device &device = *parameters_.spread().compute.device;
+  Buffer<float> gradient_scale(device, 1);
+  device.upload(gradient_scale.data(), &scale, sizeof scale);
   const th_update_call call{.struct_size = sizeof(th_update_call),
                             .reserved = 0,
                             .step = state.updates,
-                            .gradient_scale = &gradient_scale,
+                            .gradient_scale = gradient_scale.data(),
                             .momentum = schedule.momentum,
-                            .stream = nullptr};
+                            .stream = device.stream()};
   TRAINHOST_CHECK(optimizer.update(call, parameters_.updates(gradients_, schedule.learning_rate, schedule.weight_decay_multiplier)));
   TRAINHOST_CHECK(parameters_.share_updated());
   ++state.updates;

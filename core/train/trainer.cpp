@@ -119,6 +119,7 @@ Result<> Trainer::roll_back() {
                    fmt::format("step {}: not finite again after going back {} times; lower the learning rate or look at the data", fault,
                                kRollbacksAtMost));
   }
+  parts_.parameters.loaded();
   TRAINHOST_TRY(*state_, TrainState::from_json(saved->trainer_state, saved->step));
   state_->rollbacks = rollbacks;
   state_->skipped = std::move(skipped);

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
-#include "device/cpu_memory.h"
 #include "device/thread_pool.h"
 #include "plugin_host/services/config.h"
 #include "plugin_host/services/failure.h"
@@ -62,13 +61,13 @@ void HostServices::set_messages() {
 void HostServices::set_memory() {
   allocate = [](const th_host *host, size_t bytes, size_t alignment, void *) noexcept -> void * {
     if (bytes > PTRDIFF_MAX || !std::has_single_bit(alignment) || alignment > kGreatestAlignment) return nullptr;
-    void *memory = allocate_cpu(bytes, alignment);
+    void *memory = of(host).events_.device->allocate(bytes, alignment);
     if (memory != nullptr) of(host).bytes_in_use_ += static_cast<int64_t>(bytes);
     return memory;
   };
   deallocate = [](const th_host *host, void *memory, size_t bytes, void *) noexcept {
     if (memory == nullptr) return;
-    deallocate_cpu(memory, bytes);
+    of(host).events_.device->deallocate(memory, bytes);
     of(host).bytes_in_use_ -= static_cast<int64_t>(bytes);
   };
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "device/device.h"
 #include "trainhost/host.h"
 
 namespace trainhost {
@@ -15,6 +16,7 @@ struct PluginEvents {
   std::function<void(std::string_view name, double value)> metric;  // name: "<plugin name>/<name>"
   std::function<void(std::string_view what, uint64_t done, uint64_t total)> progress;
   const std::atomic<bool> *cancelled = nullptr;
+  Device *device = &cpu_device();  // whose memory allocate gives
 };
 
 // Stays where it is: plugins keep the pointer. Slots may be called from any thread.

@@ -200,7 +200,7 @@ TEST(ModelAdapter, NamesTheUnitOfAFailedCall) {
   th_tensor tensor{};
   const auto forward = [&](const std::string &how) { return (*model("forward", how))->forward(1, call, batch, nullptr, tensor, tensor); };
   EXPECT_EQ(complaint("model", forward("exception")), "forward of unit 1 \"last\": told to throw");
-  EXPECT_EQ(complaint("model", forward("keeps"), kContract), "forward of unit 1 \"last\": keeps something, though nothing is trained");
+  EXPECT_EQ(complaint("model", forward("keeps"), kContract), "forward of unit 1 \"last\": keeps something, though nothing was to be kept");
   EXPECT_EQ(
       complaint("model",
                 (*model("backward", "exception"))->backward(0, call, batch, nullptr, tensor, nullptr, tensor, tensor, nullptr, nullptr)),

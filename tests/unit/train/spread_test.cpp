@@ -27,6 +27,7 @@ struct Way {
   std::string sharding = "none";
   uint32_t recompute = 0;
   Reduction reduction = Reduction::kFixed;
+  bool bfloat16 = false;
 };
 
 std::string to_string(const Way &way) {
@@ -64,13 +65,13 @@ TokenBatch micro_batch(uint64_t step, uint32_t number) {
   return batch;
 }
 
-th_model_options options() {
+th_model_options options(bool bfloat16) {
   th_model_options options{};
   options.struct_size = sizeof options;
   options.vocabulary_size = kVocabulary;
   options.device_type = TH_DEVICE_CPU;
-  options.compute_code = TH_DTYPE_FLOAT;
-  options.compute_bits = 32;
+  options.compute_code = bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT;
+  options.compute_bits = bfloat16 ? 16 : 32;
   options.sequence_length = kLength;
   options.tokens = 2 * kLength;
   return options;
@@ -87,11 +88,11 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
   std::unique_ptr<Optimizer> optimizer;
   {
     const std::lock_guard lock(mutex);  // a process loads its plugins one after the other
-    model = unwrap(Model::create(plugin_under_test(PluginKind::kModel, subject.model, subject.parameters), options()));
+    model = unwrap(Model::create(plugin_under_test(PluginKind::kModel, subject.model, subject.parameters), options(way.bfloat16)));
     optimizer = unwrap(Optimizer::create(plugin_under_test(PluginKind::kOptimizer, subject.optimizer)));
   }
   const StageGroups groups = unwrap(StageGroups::split(world, way.stages));
-  const Spread spread = unwrap(groups.spread(*model, sharding_of(way.sharding)));
+  const Spread spread = unwrap(groups.spread(*model, sharding_of(way.sharding), {.bfloat16 = way.bfloat16}));
   ParameterStore parameters = unwrap(ParameterStore::create(*model, optimizer.get(), spread));
   parameters.initialise(3);
   GradientStore gradients(*model, parameters, way.reduction);
@@ -229,6 +230,21 @@ TEST(Spread, AModelOnAutogradWithAnyOptimizerGivesTheSameBits) {
       expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
     }
   }
+}
+
+// The model computes with rounded copies; what is updated, summed and saved is float32.
+TEST(Spread, BrainFloatsAreSpreadToTheSameBits) {
+  const Subject subject{.model = fixture_plugin("autograd"), .parameters = {}};
+  const Trained alone = train(subject, {.bfloat16 = true});
+  const Trained precise = train(subject, {});
+  EXPECT_NE(alone.losses, precise.losses);
+  for (size_t step = 0; step < kSteps; ++step) EXPECT_NEAR(alone.losses[step] / precise.losses[step], 1, 0.02);
+  for (const std::string &sharding : kShardings) {
+    const Way way{.data_ranks = 2, .sharding = sharding, .recompute = 2, .bfloat16 = true};
+    expect_same_bits(train(subject, way), alone, to_string(way) + ", bf16");
+  }
+  const Way way{.data_ranks = 2, .stages = 2, .sharding = "gradients", .bfloat16 = true};
+  expect_same_bits(train(subject, way), alone, to_string(way) + ", bf16");
 }
 
 TEST(Spread, OptimizersOfWholeTensorsAlsoUpdateAModelWithTies) {
