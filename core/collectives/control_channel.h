@@ -61,7 +61,7 @@ class ControlChannel {
   virtual void announce_stop() = 0;
 
   // Says goodbye, so that the others do not take the end of this process for a failure. Called once, when the run has ended for this
-  // rank; failed: its own error, which the others are told. Rank 0 waits here for the others, as long as they show that they are alive.
+  // rank; failed: its own error, which the others are told. Rank 0 waits here until the others have left, up to the timeout.
   virtual void leave(std::string_view failed = {}) = 0;
 
   // Called on the channel's own thread, at most once, when a rank is gone without having said goodbye or has left with an error: `what`

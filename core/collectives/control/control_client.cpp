@@ -122,8 +122,13 @@ class Client : public ControlChannel {
       return;
     }
     const auto begun = Clock::now();  // rank 0 keeps the others' channel up until they have left
-    for (int progress = 1; !changed_.wait_for(lock, kProgressTime, [this] { return goodbye_ || loss_; }); ++progress) {
-      log_info(fmt::format("this rank has finished and waits for {} ({} s)", others_, static_cast<int>(seconds(Clock::now() - begun))));
+    while (!changed_.wait_for(lock, std::min<Clock::duration>(kProgressTime, settings_.timeout), [this] { return goodbye_ || loss_; })) {
+      const auto waited = Clock::now() - begun;
+      if (waited >= settings_.timeout) {
+        return log_error(
+            fmt::format("this rank has finished and ends without {}, which did not leave within {:.3g} s", others_, seconds(waited)));
+      }
+      log_info(fmt::format("this rank has finished and waits for {} ({} s)", others_, static_cast<int>(seconds(waited))));
     }
   }
 
@@ -288,7 +293,7 @@ class Client : public ControlChannel {
   void begin(tcp::socket socket) {
     stream_ = std::make_shared<MessageStream>(std::move(socket));
     master_.state = RankRecord::State::kPresent;
-    master_.heard = Clock::now();
+    hear_from(master_);
     stream_->start([this](ControlMessage message) { take(message); }, [this](const std::string &reason) { lose_master(reason); });
     stream_->send({Type::kHello, 0, {host_name(), process_number()}});
     {
@@ -300,7 +305,7 @@ class Client : public ControlChannel {
   }
 
   void take(const ControlMessage &message) {
-    master_.heard = Clock::now();
+    hear_from(master_);
     const auto field = [&](size_t index) { return index < message.fields.size() ? message.fields[index] : std::string(); };
     switch (message.type) {
       case Type::kWelcome:
@@ -333,16 +338,15 @@ class Client : public ControlChannel {
   void tick() {
     if (stream_->closed()) return;
     const auto now = Clock::now();
-    if (now - ticked_ > settings_.heartbeat) grace_ = now;  // this process itself did not run: what rank 0 sent is still to be read
-    ticked_ = now;
+    master_.silence += watch_.step(now);
     if (now >= next_heartbeat_) {
       next_heartbeat_ = now + settings_.heartbeat;
       stream_->send(activity_.heartbeat());
     }
-    if (now - std::max(master_.heard, grace_) > longest_silence(settings_.heartbeat)) {
+    if (watch_.is_lost(master_.silence)) {
       lose_master(fmt::format("it has missed two heartbeats of {} s", seconds(settings_.heartbeat)));
     }
-    tick_.expires_after(settings_.heartbeat / 16);
+    tick_.expires_after(SilenceWatch::interval(settings_.heartbeat));
     tick_.async_wait([this](const error_code &cancelled) {
       if (!cancelled) tick();
     });
@@ -449,7 +453,8 @@ class Client : public ControlChannel {
   // The thread's.
   std::shared_ptr<MessageStream> stream_;
   RankRecord master_;
-  Clock::time_point ticked_ = Clock::now(), grace_{}, next_heartbeat_{};
+  SilenceWatch watch_{settings_.heartbeat};
+  Clock::time_point next_heartbeat_{};
 
   // Shared, under the mutex.
   std::mutex mutex_;

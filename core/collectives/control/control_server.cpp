@@ -185,14 +185,14 @@ class Server : public ControlServer {
   std::shared_ptr<MessageStream> admit(uint32_t rank, tcp::socket socket) {
     const auto stream = std::make_shared<MessageStream>(std::move(socket));
     streams_[rank] = stream;
-    roster_[rank].heard = Clock::now();
+    hear_from(roster_[rank]);
     stream->start([this, rank](ControlMessage message) { take(rank, std::move(message)); },
                   [this, rank](const std::string &reason) { lose(rank, reason); });
     return stream;
   }
 
   void take(uint32_t rank, ControlMessage message) {
-    roster_[rank].heard = Clock::now();
+    hear_from(roster_[rank]);
     const auto field = [&](size_t index) { return index < message.fields.size() ? message.fields[index] : std::string(); };
     switch (message.type) {
       case Type::kHello:
@@ -318,22 +318,21 @@ class Server : public ControlServer {
   // Time.
 
   void arm_tick() {
-    tick_.expires_after(settings_.heartbeat / 16);
+    tick_.expires_after(SilenceWatch::interval(settings_.heartbeat));
     tick_.async_wait([this](const error_code &cancelled) {
       if (!cancelled) tick();
     });
-    ticked_ = Clock::now();
   }
 
   void tick() {
     const auto now = Clock::now();
-    if (now - ticked_ > settings_.heartbeat) grace_ = now;  // this process itself did not run: the others' heartbeats are still to be read
+    const auto step = watch_.step(now);
     if (last_moment_ && now > *last_moment_) return io_.stop();
     if (!started_ && now > deadline_) give_up(ErrorKind::kUnavailable, rendezvous_failure());
     for (uint32_t rank = 0; rank < roster_.size(); ++rank) {
-      const RankRecord &record = roster_[rank];
-      const auto silence = now - std::max(record.heard, grace_);
-      if (!last_moment_ && record.state == State::kPresent && silence > longest_silence(settings_.heartbeat)) {
+      RankRecord &record = roster_[rank];
+      record.silence += step;
+      if (!last_moment_ && record.state == State::kPresent && watch_.is_lost(record.silence)) {
         lose(rank, fmt::format("it has missed two heartbeats of {} s", std::chrono::duration<double>(settings_.heartbeat).count()));
       }
     }
@@ -401,7 +400,8 @@ class Server : public ControlServer {
   std::map<std::string, std::string> values_;
   std::list<std::pair<uint32_t, ControlMessage>> waiting_;  // kGet of keys that are not set
   std::list<Question> questions_;
-  Clock::time_point deadline_{}, ticked_{}, grace_{}, next_heartbeat_{};
+  SilenceWatch watch_{settings_.heartbeat};
+  Clock::time_point deadline_{}, next_heartbeat_{};
   std::optional<Clock::time_point> last_moment_;
 
   std::thread thread_;

@@ -1,6 +1,8 @@
 #include "collectives/control/rank_roster.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -30,6 +32,16 @@ bool has_begun(const RankRecord &record, const std::string &group, uint64_t numb
 }
 
 }  // namespace
+
+SilenceWatch::Clock::duration SilenceWatch::step(Clock::time_point now) {
+  const auto elapsed = now - std::exchange(last_, now);
+  return std::min<Clock::duration>(elapsed, 2 * interval(heartbeat_));
+}
+
+void hear_from(RankRecord &record) {
+  record.heard = RankRecord::Clock::now();
+  record.silence = {};
+}
 
 void take_heartbeat(const ControlMessage &message, RankRecord &record) {
   if (message.fields.empty()) return;

@@ -12,6 +12,24 @@
 
 namespace trainhost {
 
+// Measures the silences of those who should send heartbeats. It is told the time every sixteenth of a heartbeat. What it misses itself, on
+// a busy machine or while stopped, is not counted: what the others sent meanwhile is still to be read.
+class SilenceWatch {
+ public:
+  using Clock = std::chrono::steady_clock;
+  explicit SilenceWatch(std::chrono::milliseconds heartbeat) : heartbeat_(heartbeat) {}
+
+  static std::chrono::milliseconds interval(std::chrono::milliseconds heartbeat) { return heartbeat / 16; }
+  // What the silences grow by.
+  Clock::duration step(Clock::time_point now);
+  // Two heartbeats, less what it takes to notice and to tell the others, so that they know within two.
+  bool is_lost(Clock::duration silence) const { return silence > 2 * heartbeat_ - heartbeat_ / 8; }
+
+ private:
+  std::chrono::milliseconds heartbeat_;
+  Clock::time_point last_ = Clock::now();
+};
+
 // Who and where a rank is, and what it last said. Time is that of the listener's own monotonic clock.
 struct RankRecord {
   using Clock = std::chrono::steady_clock;
@@ -20,13 +38,13 @@ struct RankRecord {
   State state = State::kAbsent;
   std::string host, process;
   Clock::time_point heard{};                   // when its newest message came
+  Clock::duration silence{};                   // since then, as SilenceWatch counts
   std::string activity;                        // "step 17, after all_gather 92"; empty: nothing yet
   std::map<std::string, uint64_t> operations;  // group -> number of the newest operation that it has begun
   std::string ending;                          // how it was lost
 };
 
-// How long a rank may be silent: two heartbeats, less what it takes to notice and to tell the others, so that they know within two.
-constexpr std::chrono::milliseconds longest_silence(std::chrono::milliseconds heartbeat) { return 2 * heartbeat - heartbeat / 8; }
+void hear_from(RankRecord &record);
 
 // The activity and the operations out of a heartbeat.
 void take_heartbeat(const ControlMessage &message, RankRecord &record);

@@ -162,6 +162,26 @@ TEST(ControlChannel, TellsTheOthersOfAnErrorOfARankThatLeaves) {
   }
 }
 
+TEST(ControlChannel, Rank0WaitsNoLongerThanTheTimeoutForOneThatNeverLeaves) {
+  const LoopbackLaunch launch(2);
+  std::atomic<bool> rank_0_gone = false;
+  std::vector<std::jthread> threads;
+  for (uint32_t rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      auto channel = ControlChannel::connect(launch.rank(rank), impatient());
+      ASSERT_TRUE(channel) << channel.error().message;
+      (*channel)->on_loss([&](const std::string &what) {
+        EXPECT_THAT(what, testing::StartsWith("rank 0 (host "));
+        rank_0_gone = true;
+      });
+      if (rank == 0) return (*channel)->leave();
+      for (int wait = 0; wait < 500 && !rank_0_gone; ++wait) std::this_thread::sleep_for(10ms);
+    });
+  }
+  threads.clear();
+  EXPECT_TRUE(rank_0_gone);
+}
+
 TEST(ControlChannel, NamesWhoHasNotBegunAnOperation) {
   const LoopbackLaunch launch(4);
   std::barrier reported(4), asked(4);

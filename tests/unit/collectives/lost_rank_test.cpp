@@ -2,6 +2,7 @@
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -64,6 +65,14 @@ class RankProcess {
     return true;
   }
 
+  bool has_ended() {
+    pollfd ready{output_, POLLIN, 0};
+    while (::poll(&ready, 1, 0) > 0) {
+      if (!read_more()) return true;
+    }
+    return false;
+  }
+
   // The exit code; -1: another end, or none within 30 s.
   int wait() {
     says("\n no rank says this\n");
@@ -90,6 +99,24 @@ class RankProcess {
   std::string text_;
 };
 
+std::vector<std::unique_ptr<RankProcess>> start(uint32_t size, const std::string &activity) {
+  const uint16_t port = test::free_port();
+  std::vector<std::unique_ptr<RankProcess>> ranks;
+  for (uint32_t rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<RankProcess>(rank, size, port, activity));
+  for (const auto &rank : ranks) EXPECT_TRUE(rank->says("ready")) << rank->text();
+  return ranks;
+}
+
+// A job that is stopped and goes on (Ctrl-Z, a debugger, a machine that sleeps) has lost nobody: all were silent, and nobody listened.
+TEST(StoppedRanks, GoOnTogether) {
+  const auto ranks = start(3, "gather");
+  for (const auto &rank : ranks) rank->signal(SIGSTOP);
+  std::this_thread::sleep_for(3s);  // six heartbeats
+  for (const auto &rank : ranks) rank->signal(SIGCONT);
+  std::this_thread::sleep_for(1500ms);
+  for (const auto &rank : ranks) EXPECT_FALSE(rank->has_ended()) << rank->text();
+}
+
 struct Fault {
   const char *name;
   int signal;
@@ -102,11 +129,8 @@ class LostRank : public testing::TestWithParam<Fault> {};
 TEST_P(LostRank, IsNamedByAllOthersWhichEnd) {
   const Fault &fault = GetParam();
   constexpr uint32_t kRanks = 3;
-  const uint16_t port = test::free_port();
-  std::vector<std::unique_ptr<RankProcess>> ranks;
-  for (uint32_t rank = 0; rank < kRanks; ++rank) ranks.push_back(std::make_unique<RankProcess>(rank, kRanks, port, fault.activity));
-  for (const auto &rank : ranks) ASSERT_TRUE(rank->says("ready")) << rank->text();
-
+  const auto ranks = start(kRanks, fault.activity);
+  if (HasFailure()) return;
   const auto begun = Clock::now();
   ranks[fault.rank]->signal(fault.signal);
   for (uint32_t rank = 0; rank < kRanks; ++rank) {
