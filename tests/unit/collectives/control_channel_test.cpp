@@ -54,6 +54,9 @@ std::vector<LaunchEnvironment> all_ranks(const LoopbackLaunch &launch, uint32_t 
 ControlSettings impatient() { return {.heartbeat = 200ms, .timeout = 1s}; }
 ControlSettings brisk() { return {.heartbeat = 200ms, .timeout = 20s}; }
 
+// The value, or why there is none.
+std::string text_of(const Result<std::string> &value) { return value ? *value : value.error().message; }
+
 void expect_failure(const Channel &channel, ErrorKind kind, const std::string &text) {
   ASSERT_FALSE(channel);
   EXPECT_EQ(channel.error().kind, kind) << channel.error().message;
@@ -65,14 +68,18 @@ TEST(ControlChannel, KeepsValuesForAllRanks) {
   const std::string large(1000000, '\0');
   connect(all_ranks(launch, 3), short_settings(), [&](uint32_t rank, ControlChannel &channel) {
     if (rank == 1) {
-      EXPECT_FALSE(*channel.look("nobody sets this"));
+      const auto nothing = channel.look("nobody sets this");
+      ASSERT_TRUE(nothing) << nothing.error().message;
+      EXPECT_FALSE(*nothing);
       std::this_thread::sleep_for(100ms);  // the others wait meanwhile
       ASSERT_TRUE(channel.set("small", "value"));
       ASSERT_TRUE(channel.set("large", large));
     }
-    EXPECT_EQ(*channel.get("small"), "value");
-    EXPECT_EQ(*channel.get("large"), large);
-    EXPECT_EQ(**channel.look("small"), "value");
+    EXPECT_EQ(text_of(channel.get("small")), "value");
+    EXPECT_EQ(text_of(channel.get("large")), large);
+    const auto small = channel.look("small");
+    ASSERT_TRUE(small) << small.error().message;
+    EXPECT_EQ(*small, "value");
     EXPECT_FALSE(channel.set("too large", std::string(1 << 20, 'x')));
   });
 }
@@ -81,7 +88,7 @@ TEST(ControlChannel, OfAProcessAloneNeedsNoSocket) {
   const auto channel = ControlChannel::connect({}, short_settings());
   ASSERT_TRUE(channel) << channel.error().message;
   ASSERT_TRUE((*channel)->set("key", "value"));
-  EXPECT_EQ(*(*channel)->get("key"), "value");
+  EXPECT_EQ(text_of((*channel)->get("key")), "value");
   EXPECT_FALSE((*channel)->get("never set"));
   (*channel)->leave();
 }
@@ -247,7 +254,7 @@ TEST(Rendezvous, RefusesALateSecondProcessOfARankAndGoesOn) {
     channel.on_loss([](const std::string &what) { ADD_FAILURE() << what; });
     if (rank == 0) expect_failure(ControlChannel::connect(launch.rank(1), short_settings()), ErrorKind::kUsage, "another one is rank 1");
     ASSERT_TRUE(channel.set(fmt::format("after {}", rank), "fine"));
-    EXPECT_EQ(*channel.get(fmt::format("after {}", 1 - rank)), "fine");
+    EXPECT_EQ(text_of(channel.get(fmt::format("after {}", 1 - rank))), "fine");
   });
 }
 
