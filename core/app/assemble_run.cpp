@@ -55,6 +55,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
     TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
     return {};
   }));
+  processes.report_activity("making the model and loading the newest checkpoint");
   TRAINHOST_CHECK(run->check_same());
   TRAINHOST_TRY(run->groups_, StageGroups::split(world, run->recipe().parallel.pipeline_stages));
   TRAINHOST_CHECK(agreed(world, run->open_device()));
@@ -132,7 +133,7 @@ Result<> Run::restore(const StartOptions &options) {
   auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
   if (saved) {
-    if (options.accept_changes && saved->fingerprints != fingerprints()) {
+    if (options.accept_changes && saved->fingerprints != fingerprints() && processes_.first()) {
       log_warning("going on although recipe, data or plugins differ from the checkpoint's (--accept-changes)");
     }
     parameters_->loaded();
@@ -178,7 +179,10 @@ Result<> Run::open_reports() {
   if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
-    TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step));
+    std::vector<std::string> to_come;  // where a stop came before them
+    if (state_.evaluated_step != state_.step) to_come.push_back("evaluation");
+    if (state_.sampled_step != state_.step) to_come.push_back("sample");
+    TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step, to_come));
     reporter_.add(std::move(sink));
   }
   if (recipe().metrics.tensorboard) {
@@ -200,10 +204,11 @@ void Run::add_evaluation() {
   evaluation_.emplace(
       HeldOutEvaluation::Parts{recipe(), axis_, *runner_, reporter_, corpus_->held_out(recipe(), axis_), corpus_->bytes_per_id(), stop_});
   generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
-  sampling_.emplace(recipe(), axis_, *generator_, reporter_);
+  sampling_.emplace(recipe(), axis_, *generator_, reporter_, stop_);
 }
 
 Result<> Run::train() {
+  ReportedObserver evaluating(processes_, "measuring held-out loss", *evaluation_), sampling(processes_, "writing samples", *sampling_);
   Trainer trainer({.recipe = recipe(),
                    .axis = axis_,
                    .stream = corpus_->stream(),
@@ -214,7 +219,7 @@ Result<> Run::train() {
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),
-                   .observers = {&activity_, &reporter_, &*evaluation_, &*sampling_},
+                   .observers = {&activity_, &reporter_, &evaluating, &sampling},
                    .stop = stop_});
   return trainer.run(state_);
 }

@@ -31,7 +31,8 @@ Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &setti
   if (launch.rank > 0) set_log_level(LogLevel::kWarning);  // rank 0 tells what all of them do
   processes->on_this_machine_ = launch.local_world_size;
   processes->local_rank_ = launch.local_rank;
-  const ControlSettings control{.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout)};
+  const ControlSettings control{
+      .heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout), .stop = &stop_signal()};
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });
   TRAINHOST_TRY(processes->world_, trainhost::join(launch, control, *processes->control_));
@@ -41,6 +42,7 @@ Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &setti
 Result<> Processes::first_then_others(const std::string &what, const std::function<Result<>()> &action) {
   const std::string key = fmt::format("first_then_others/{}", waits_++);
   if (first()) {
+    control_->report_activity("at work to " + what);
     const Result<> outcome = action();
     TRAINHOST_CHECK(control_->set(key, "done"));
     TRAINHOST_CHECK(agreed(*world_, outcome));
@@ -76,6 +78,7 @@ Result<> Processes::check_same(const std::string &what, const std::string &value
 }
 
 void Processes::leave(const Result<> &outcome) {
+  control_->report_activity("leaving");
   const bool told = control_->set(ended(world_->rank()), "").has_value();
   const bool stopped = !outcome && outcome.error().kind == ErrorKind::kStopped;  // the others stop too, each in its own time
   const bool quietly = outcome || stopped || (told && all_end());
@@ -96,14 +99,20 @@ bool Processes::all_end() {
   return true;
 }
 
-Result<> ActivityReport::begin(TrainState &state) {
-  processes_.report_activity(fmt::format("step {}", state.step + 1));
-  return {};
+void ActivityReport::before_step(const TrainState &state) { processes_.report_activity(fmt::format("step {}", state.step + 1)); }
+
+Result<> ReportedObserver::begin(TrainState &state) {
+  report(state);
+  return observer_.begin(state);
 }
 
-Result<> ActivityReport::after_step(TrainState &state, const StepReport &) {
-  processes_.report_activity(fmt::format("step {}", state.step + 1));
-  return {};
+Result<> ReportedObserver::after_step(TrainState &state, const StepReport &step) {
+  report(state);
+  return observer_.after_step(state, step);
+}
+
+void ReportedObserver::report(const TrainState &state) {
+  if (observer_.pending(state)) processes_.report_activity(fmt::format("{} after step {}", activity_, state.step));
 }
 
 Result<> ActivityReport::before_checkpoint() {

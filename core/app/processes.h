@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/status.h"
 #include "collectives/control_channel.h"
@@ -16,7 +17,8 @@ namespace trainhost {
 
 class Processes {
  public:
-  // Joins those that the launch environment names; alone when it names none. Returns when all are there. A stop signal to one reaches all.
+  // Joins those that the launch environment names; alone when it names none. Returns when all are there. A stop signal to one reaches all;
+  // kStopped on all when one comes before all are there.
   static Result<std::unique_ptr<Processes>> join(const Recipe::Parallel &settings);
 
   ProcessGroup &world() { return *world_; }
@@ -52,12 +54,30 @@ class Processes {
 class ActivityReport : public TrainObserver {
  public:
   explicit ActivityReport(Processes &processes) : processes_(processes) {}
-  Result<> begin(TrainState &state) override;
-  Result<> after_step(TrainState &state, const StepReport &report) override;
+  void before_step(const TrainState &state) override;
+  Result<> after_step(TrainState &, const StepReport &) override { return {}; }
   Result<> before_checkpoint() override;
 
  private:
   Processes &processes_;
+};
+
+// Likewise that another observer is at work.
+class ReportedObserver : public TrainObserver {
+ public:
+  ReportedObserver(Processes &processes, std::string activity, TrainObserver &observer)
+      : processes_(processes), activity_(std::move(activity)), observer_(observer) {}
+  Result<> begin(TrainState &state) override;
+  Result<> after_step(TrainState &state, const StepReport &report) override;
+  Result<> before_checkpoint() override { return observer_.before_checkpoint(); }
+  bool pending(const TrainState &state) const override { return observer_.pending(state); }
+
+ private:
+  void report(const TrainState &state);
+
+  Processes &processes_;
+  const std::string activity_;
+  TrainObserver &observer_;
 };
 
 }  // namespace trainhost

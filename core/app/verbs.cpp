@@ -22,8 +22,7 @@ struct Finished {
 // One run from start (or where it stood) to end; its memory is free when this returns.
 Result<Finished> run_to_end(const std::string &name, const CheckedRecipe &checked, const StartOptions &start, Console *console,
                             Processes &processes) {
-  const std::atomic<bool> &stop = stop_signal();
-  TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop, processes));
+  TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop_signal(), processes));
   if (run->finished()) log_info(fmt::format("{} is finished already", checked.recipe.run.directory));
   TRAINHOST_CHECK(run->train());
   Finished finished{.name = name, .held_out = {}, .branch_starts = {}};
@@ -83,6 +82,7 @@ void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
 }  // namespace
 
 Result<> train(const RecipeOptions &options, const StartOptions &start) {
+  stop_signal();  // from here on a signal does not kill
   TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
   TRAINHOST_TRY(const auto processes, Processes::join(checked.recipe.parallel));
   const Result<> outcome = train_together(checked, start, *processes);

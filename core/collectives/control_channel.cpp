@@ -44,6 +44,7 @@ Result<std::string> wait_for_rank_0(AgentStore &store, const LaunchEnvironment &
   while (true) {
     TRAINHOST_TRY(const auto place, store.look(agent_key(launch)));
     if (place) return *place;
+    if (settings.stop != nullptr && *settings.stop) return failure(ErrorKind::kStopped, "stopped by a signal; start again to go on");
     const auto now = Clock::now();
     const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - begun).count();
     if (now - begun > settings.timeout) {

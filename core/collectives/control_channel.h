@@ -1,6 +1,7 @@
 // The ranks' way to talk beside their collectives: rendezvous, heartbeats, and who is gone.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,7 @@ namespace trainhost {
 struct ControlSettings {
   std::chrono::milliseconds heartbeat{5000};  // how often each rank shows that it is alive; two missed ones: it is gone
   std::chrono::milliseconds timeout{600000};  // the longest that a rank waits for another, at the rendezvous and in a collective
+  const std::atomic<bool> *stop = nullptr;    // set by a signal: ends the rendezvous of all ranks with kStopped
 };
 
 // One operation of a process group, as all of the group's ranks number it.
@@ -36,8 +38,8 @@ inline std::string describe(const Operation &operation) {  // "all_gather 93"
 class ControlChannel {
  public:
   // Returns when all ranks are connected; rank 0 shows who is missing while it waits. kUnavailable: the timeout (naming the missing ranks),
-  // a port in use, a master that cannot be reached; kUsage: a wrong token, a rank twice, another world size. Every rank gets the error. A
-  // process that trains alone gets a channel of its own, without a socket.
+  // a port in use, a master that cannot be reached; kUsage: a wrong token, a rank twice, another world size; kStopped: settings.stop is
+  // set on any rank. Every rank gets the error. A process that trains alone gets a channel of its own, without a socket.
   static Result<std::unique_ptr<ControlChannel>> connect(const LaunchEnvironment &launch, const ControlSettings &settings);
   virtual ~ControlChannel() = default;
 

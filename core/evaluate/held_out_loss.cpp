@@ -78,7 +78,7 @@ Result<EvaluationReport> HeldOutEvaluation::measure(const TrainState &state) {
 }
 
 Result<> HeldOutEvaluation::evaluate_when_due(TrainState &state) {
-  if (parts_.sources.empty() || state.evaluated_step == state.step || !due(state.step)) return {};
+  if (!pending(state)) return {};
   const auto report = measure(state);
   if (!report && report.error().kind == ErrorKind::kStopped) return {};  // the trainer saves; the evaluation is made after the resume
   if (!report) return tl::unexpected(report.error());

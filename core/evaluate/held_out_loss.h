@@ -49,6 +49,9 @@ class HeldOutEvaluation : public TrainObserver {
 
   Result<> begin(TrainState &state) override { return evaluate_when_due(state); }
   Result<> after_step(TrainState &state, const StepReport &) override { return evaluate_when_due(state); }
+  bool pending(const TrainState &state) const override {
+    return !parts_.sources.empty() && state.evaluated_step != state.step && due(state.step);
+  }
   // Measures now, without reporting.
   Result<EvaluationReport> measure(const TrainState &state);
 

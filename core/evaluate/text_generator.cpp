@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
@@ -80,6 +81,8 @@ Result<std::string> TextGenerator::generate(std::string_view prompt, const Sampl
   std::string text;
   size_t shown = 0;
   for (uint32_t i = 0; i < settings.tokens; ++i) {
+    TRAINHOST_TRY(const bool stopped, any_of(*runner_.spread().world, settings.stop != nullptr && *settings.stop));
+    if (stopped) return failure(ErrorKind::kStopped, "stopped while writing a sample");
     TRAINHOST_TRY(const uint32_t id, next_id(ids, settings, i));
     if (id == tokenizer_.end_id()) break;
     ids.push_back(id);
@@ -96,17 +99,26 @@ Result<> TextSampling::begin(TrainState &state) { return state.step == 0 ? Resul
 
 Result<> TextSampling::after_step(TrainState &state, const StepReport &) { return sample_when_due(state); }
 
-Result<> TextSampling::sample_when_due(TrainState &state) {
+bool TextSampling::pending(const TrainState &state) const {
   const auto &settings = recipe_.sampling;
   const bool due = state.step == axis_.total_steps() || (settings.every && axis_.due_at(*settings.every, state.step));
-  if (!due || state.sampled_step == state.step) return {};
-  for (const std::string &prompt : settings.prompts) {
-    TRAINHOST_TRY(
-        std::string text,
-        generator_.generate(
-            prompt, {.tokens = settings.tokens, .temperature = settings.temperature, .top_p = settings.top_p, .seed = recipe_.run.seed}));
-    reporter_.sample({.step = state.step, .prompt = prompt, .continuation = std::move(text)});
+  return due && state.sampled_step != state.step;
+}
+
+// A stop in between leaves them all to the resumed run, so that they are reported once.
+Result<> TextSampling::sample_when_due(TrainState &state) {
+  if (!pending(state)) return {};
+  const auto &recipe = recipe_.sampling;
+  const SamplingSettings settings{
+      .tokens = recipe.tokens, .temperature = recipe.temperature, .top_p = recipe.top_p, .seed = recipe_.run.seed, .stop = &stop_};
+  std::vector<TextSample> samples;
+  for (const std::string &prompt : recipe.prompts) {
+    auto text = generator_.generate(prompt, settings);
+    if (!text && text.error().kind == ErrorKind::kStopped) return {};  // the trainer saves
+    if (!text) return tl::unexpected(std::move(text).error());
+    samples.push_back({.step = state.step, .prompt = prompt, .continuation = *std::move(text)});
   }
+  for (const TextSample &sample : samples) reporter_.sample(sample);
   state.sampled_step = state.step;
   return {};
 }

@@ -23,6 +23,7 @@ struct SamplingSettings {
   double temperature = 0.8;  // 0: always the likeliest token
   double top_p = 0.95;       // the likeliest tokens whose probabilities sum to this, in (0, 1]
   uint64_t seed = 42;        // the same seed, the same text
+  const std::atomic<bool> *stop = nullptr;
 };
 
 class TextGenerator {
@@ -32,7 +33,8 @@ class TextGenerator {
       : runner_(runner), tokenizer_(tokenizer), context_(context) {}
 
   // What follows the prompt; with an empty prompt, what follows an end token. each_piece gets the text as it comes, whole UTF-8
-  // characters at a time (malformed bytes become U+FFFD), and may be empty. Errors: kRecipe when the model has no logits; a plugin's.
+  // characters at a time (malformed bytes become U+FFFD), and may be empty. Errors: kRecipe when the model has no logits; a plugin's;
+  // kStopped when settings.stop is set on any rank meanwhile.
   Result<std::string> generate(std::string_view prompt, const SamplingSettings &settings,
                                const std::function<void(std::string_view)> &each_piece = {}) const;
 
@@ -53,10 +55,12 @@ std::string replace_malformed_utf8(std::string_view text);
 // Writes samples of the recipe's prompts when due and at the end.
 class TextSampling : public TrainObserver {
  public:
-  TextSampling(const Recipe &recipe, const TokenAxis &axis, const TextGenerator &generator, Reporter &reporter)
-      : recipe_(recipe), axis_(axis), generator_(generator), reporter_(reporter) {}
+  TextSampling(const Recipe &recipe, const TokenAxis &axis, const TextGenerator &generator, Reporter &reporter,
+               const std::atomic<bool> &stop)
+      : recipe_(recipe), axis_(axis), generator_(generator), reporter_(reporter), stop_(stop) {}
   Result<> after_step(TrainState &state, const StepReport &report) override;
   Result<> begin(TrainState &state) override;
+  bool pending(const TrainState &state) const override;
 
  private:
   Result<> sample_when_due(TrainState &state);
@@ -65,6 +69,7 @@ class TextSampling : public TrainObserver {
   const TokenAxis &axis_;
   const TextGenerator &generator_;
   Reporter &reporter_;
+  const std::atomic<bool> &stop_;
 };
 
 }  // namespace trainhost

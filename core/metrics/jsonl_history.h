@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace trainhost {
 
@@ -12,7 +13,8 @@ struct JsonlHistory {
   bool has_begin = false;  // the run's first line is among them
 };
 
-// Drops what an undisturbed run would not have at `step`: lines of later steps, a torn last line and lines that are not ours.
-JsonlHistory history_until(std::string_view contents, uint64_t step);
+// Drops what an undisturbed run would not have at `step`: lines of later steps, those of `step` whose kind is still to come, a torn last
+// line and lines that are not ours.
+JsonlHistory history_until(std::string_view contents, uint64_t step, const std::vector<std::string> &to_come);
 
 }  // namespace trainhost

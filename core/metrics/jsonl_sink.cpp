@@ -95,12 +95,12 @@ Result<std::unique_ptr<WritableFile>> replace_with(FileSystem &files, const std:
 
 }  // namespace
 
-Result<std::unique_ptr<MetricSink>> open_jsonl_sink(const std::string &path, uint64_t step) {
+Result<std::unique_ptr<MetricSink>> open_jsonl_sink(const std::string &path, uint64_t step, const std::vector<std::string> &to_come) {
   FileSystem &files = posix_file_system();
   JsonlHistory history;
   if (step > 0 && files.exists(path)) {
     TRAINHOST_TRY(const auto contents, files.read(path));
-    history = history_until(contents, step);
+    history = history_until(contents, step, to_come);
   }
   TRAINHOST_TRY(auto file, replace_with(files, path, history.lines));
   return std::make_unique<JsonlSink>(std::move(file), history.has_begin);

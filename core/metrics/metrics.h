@@ -58,8 +58,9 @@ class MetricSink {
 };
 
 // Lines of JSON, one a report, in <run>/log/metrics.jsonl. Opened to go on after `step`: lines of later steps, and a torn last one,
-// are dropped, so that the file of a resumed run reads as that of an undisturbed one.
-Result<std::unique_ptr<MetricSink>> open_jsonl_sink(const std::string &path, uint64_t step);
+// are dropped, so that the file of a resumed run reads as that of an undisturbed one; likewise lines of `step` whose kind is among those
+// that are still to come.
+Result<std::unique_ptr<MetricSink>> open_jsonl_sink(const std::string &path, uint64_t step, const std::vector<std::string> &to_come = {});
 
 // TensorBoard scalars and texts in a new events.out.tfevents file in the folder.
 Result<std::unique_ptr<MetricSink>> open_tensorboard_sink(const std::string &folder, uint64_t step);

@@ -13,10 +13,14 @@ class TrainObserver {
   virtual ~TrainObserver() = default;
   // Before the first step of this process, also when it resumes.
   virtual Result<> begin(TrainState &) { return {}; }
+  // Before each step; state.step counts those done.
+  virtual void before_step(const TrainState &) {}
   // After each step, with state.step counting it; before a checkpoint of that step.
   virtual Result<> after_step(TrainState &state, const StepReport &report) = 0;
   // Before a checkpoint is written: what was reported so far must be as durable as the checkpoint.
   virtual Result<> before_checkpoint() { return {}; }
+  // Whether a stop kept it from something that belongs to this step, so that a run at its last step is not done.
+  virtual bool pending(const TrainState &) const { return false; }
 };
 
 }  // namespace trainhost

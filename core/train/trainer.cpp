@@ -23,6 +23,10 @@ double forward_flops_per_token(const Model &model) {
   return flops;
 }
 
+tl::unexpected<Error> stopped(uint64_t step) {
+  return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", step));
+}
+
 }  // namespace
 
 Trainer::Trainer(Parts parts)
@@ -36,8 +40,10 @@ Trainer::Trainer(Parts parts)
 Result<> Trainer::run(TrainState &state) {
   state_ = &state;
   start_prefetching();
+  const bool late = state.step == parts_.axis.total_steps() && !done();
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
   while (state.step < parts_.axis.total_steps()) {
+    for (TrainObserver *observer : parts_.observers) observer->before_step(state);
     TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
     TRAINHOST_TRY(const StepReport report, train(batch));
     for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
@@ -45,11 +51,11 @@ Result<> Trainer::run(TrainState &state) {
     TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop));
     if (checkpoint_due() || stop) TRAINHOST_CHECK(save());
     if (background_ && (stop || state.step == parts_.axis.total_steps())) TRAINHOST_CHECK(background_->finish());
-    if (stop && state.step < parts_.axis.total_steps()) {
-      return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", state.step));
-    }
+    if (stop && !done()) return stopped(state.step);
   }
-  return {};
+  if (!done()) return stopped(state.step);
+  if (late) TRAINHOST_CHECK(save());  // so that the next start knows that nothing is left
+  return background_ ? background_->finish() : Result<>();
 }
 
 Result<StepReport> Trainer::train(const StepBatch &batch) {
@@ -86,8 +92,13 @@ Result<StepReport> Trainer::train(const StepBatch &batch) {
   return report;
 }
 
+// What all ranks find alike, one of them says.
+void Trainer::warn(const std::string &text) const {
+  if (parts_.parameters.spread().world->rank() == 0) log_warning(text);
+}
+
 Result<> Trainer::react_to(const TrainStep::Report &outcome) {
-  if (outcome.outcome == TrainStep::Outcome::kSpike) log_warning(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
+  if (outcome.outcome == TrainStep::Outcome::kSpike) warn(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
   if (outcome.outcome != TrainStep::Outcome::kNotFinite) {
     not_finite_in_a_row_ = 0;
     return {};
@@ -98,7 +109,7 @@ Result<> Trainer::react_to(const TrainStep::Report &outcome) {
                                                    outcome.reason, policy));
   }
   if (policy == "rollback") return roll_back();
-  log_warning(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
+  warn(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
   return {};
 }
 
@@ -109,7 +120,7 @@ Result<> Trainer::roll_back() {
   auto tensors = parts_.parameters.tensors_to_load();
   TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, parts_.fingerprints));
   if (!saved) {
-    log_warning(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
+    warn(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
     return {};
   }
   auto skipped = state_->skipped;
@@ -124,10 +135,16 @@ Result<> Trainer::roll_back() {
   state_->rollbacks = rollbacks;
   state_->skipped = std::move(skipped);
   state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
-  log_warning(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault,
+  warn(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault,
                           saved->step, state_->skipped.back().first + 1, fault));
   start_prefetching();
   return {};
+}
+
+// Nothing is left to do, no evaluation and no sample either.
+bool Trainer::done() const {
+  return state_->step == parts_.axis.total_steps() &&
+         std::ranges::none_of(parts_.observers, [&](const TrainObserver *observer) { return observer->pending(*state_); });
 }
 
 bool Trainer::checkpoint_due() const {

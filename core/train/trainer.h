@@ -51,11 +51,13 @@ class Trainer {
 
  private:
   Result<StepReport> train(const StepBatch &batch);
+  void warn(const std::string &text) const;
   Result<> react_to(const TrainStep::Report &outcome);
   Result<> roll_back();
   Result<> save();
   Result<> save_and_wait(const CheckpointContents &contents, const Retention &retention);
   bool checkpoint_due() const;
+  bool done() const;
   std::string label() const;
   void start_prefetching();
 

@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -40,7 +42,9 @@ using Type = ControlMessage::Type;
 
 constexpr std::chrono::seconds kAttemptTime{5};  // to connect and greet, before another attempt
 constexpr std::chrono::milliseconds kAttemptPause{200};
-constexpr std::chrono::seconds kProgressTime{10};  // between two messages about a wait
+constexpr std::chrono::seconds kProgressTime{10};    // between two messages about a wait
+constexpr std::chrono::milliseconds kLookAgain{50};  // whether the run is to be stopped
+constexpr char kStoppedEarly[] = "stopped by a signal before all ranks were connected; start again to go on";
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -62,15 +66,16 @@ class Client : public ControlChannel {
     asio::co_spawn(io_, reach_master(), asio::detached);
     thread_ = std::thread([this] { io_.run(); });
     std::unique_lock lock(mutex_);
+    std::optional<Clock::time_point> stopped;
     // A connected rank waits for what rank 0 says, which may have begun to wait a little later.
     while (!started_ && !refusal_) {
+      if (settings_.stop != nullptr && *settings_.stop && give_up(stopped)) return failure(ErrorKind::kStopped, kStoppedEarly);
       const auto limit = settings_.timeout + (connected_ ? 3 * settings_.heartbeat : std::chrono::milliseconds(0));
       const auto waited = Clock::now() - begun;
       if (waited > limit) return failure(ErrorKind::kUnavailable, unreachable(waited));
       const auto next_progress = begun + (waited / kProgressTime + 1) * kProgressTime;
-      const bool changed = changed_.wait_until(lock, std::min(next_progress, begun + limit + std::chrono::milliseconds(1)),
-                                               [this, was = connected_] { return started_ || refusal_ || connected_ != was; });
-      if (!changed && Clock::now() >= next_progress) show_progress(Clock::now() - begun);
+      changed_.wait_for(lock, kLookAgain, [this, was = connected_] { return started_ || refusal_ || connected_ != was; });
+      if (!started_ && !refusal_ && Clock::now() >= next_progress) show_progress(Clock::now() - begun);
     }
     if (refusal_) return tl::unexpected(*refusal_);
     return {};
@@ -259,6 +264,14 @@ class Client : public ControlChannel {
         return false;
     }
     return false;
+  }
+
+  // This rank is to stop: has rank 0 tell all others, if it can be reached within two heartbeats. True when nothing more is to come.
+  bool give_up(std::optional<Clock::time_point> &stopped) {
+    const auto now = Clock::now();
+    if (!stopped) stopped = now;
+    if (connected_ && !std::exchange(stop_told_, true)) post({Type::kStop});
+    return now > *stopped + 2 * settings_.heartbeat;
   }
 
   std::string where() const { return fmt::format("{} port {}", place_.address, place_.port); }
@@ -459,7 +472,7 @@ class Client : public ControlChannel {
   // Shared, under the mutex.
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool connected_ = false, started_ = false, goodbye_ = false, stop_announced_ = false;
+  bool connected_ = false, started_ = false, goodbye_ = false, stop_announced_ = false, stop_told_ = false;
   std::optional<Error> refusal_;
   std::optional<std::string> loss_;
   std::string obstacle_, others_;

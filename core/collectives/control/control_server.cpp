@@ -208,6 +208,7 @@ class Server : public ControlServer {
       case Type::kMissing:
         return ask_everybody(rank, message);
       case Type::kStop:
+        if (!started_) give_up(ErrorKind::kStopped, fmt::format("rank {} was stopped by a signal before all ranks were connected", rank));
         return tell_others(rank, {Type::kStop});
       case Type::kLeave:
         return part(rank, field(0));
@@ -228,7 +229,7 @@ class Server : public ControlServer {
   // Before the start: tells all ranks, those too that are still to come, that there will be no run.
   void give_up(ErrorKind kind, const std::string &text) {
     if (started_ || refusal_) return;
-    started_wrongly_ = kind == ErrorKind::kUsage;
+    latecomers_told_ = kind == ErrorKind::kUsage || kind == ErrorKind::kStopped;
     refusal_ = {Type::kRefusal, 0, {std::to_string(static_cast<int>(kind)), text}};
     tell_all(*refusal_);
   }
@@ -376,10 +377,10 @@ class Server : public ControlServer {
     stop_when_all_have_gone();
   }
 
-  // Ranks that are still to come are told, too, that the run was started wrongly.
+  // Ranks that are still to come are told, too, that the run was started wrongly or is to stop.
   void stop_when_all_have_gone() {
     const bool gone =
-        std::ranges::all_of(streams_, [&](const auto &stream) { return stream == nullptr ? !started_wrongly_ : stream->closed(); });
+        std::ranges::all_of(streams_, [&](const auto &stream) { return stream == nullptr ? !latecomers_told_ : stream->closed(); });
     if (gone) io_.stop();
   }
 
@@ -395,7 +396,7 @@ class Server : public ControlServer {
   std::vector<std::shared_ptr<MessageStream>> streams_;  // by rank
   std::list<std::shared_ptr<tcp::socket>> strangers_;
   size_t wrong_tokens_ = 0;
-  bool started_ = false, started_wrongly_ = false;
+  bool started_ = false, latecomers_told_ = false;
   std::optional<ControlMessage> refusal_;
   std::map<std::string, std::string> values_;
   std::list<std::pair<uint32_t, ControlMessage>> waiting_;  // kGet of keys that are not set
