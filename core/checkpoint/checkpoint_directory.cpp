@@ -4,11 +4,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/retention.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
@@ -101,7 +101,7 @@ ProcessGroup &alone() {
 }  // namespace
 
 Result<CheckpointDirectory> CheckpointDirectory::open(FileSystem &files, const std::string &folder, ProcessGroup &group) {
-  TRAINHOST_CHECK(agree_on_first(group, [&]() -> Result<std::string> {
+  TRAINHOST_CHECK(agreed_on_first(group, [&]() -> Result<std::string> {
     TRAINHOST_CHECK(create_durably(files, folder));
     // A process that was killed may not have made its last change durable, and nothing may go before what takes its place is.
     TRAINHOST_CHECK(files.sync_directory(folder));
@@ -109,9 +109,10 @@ Result<CheckpointDirectory> CheckpointDirectory::open(FileSystem &files, const s
     return "";
   }));
   const bool there = group.rank() == 0 || files.exists(folder);
-  TRAINHOST_CHECK(agree(group, there ? Result<>()
-                                     : failure(ErrorKind::kUnavailable, folder + ": is not there, although rank 0 made it; all processes " +
-                                                                            "need one common folder")));
+  TRAINHOST_CHECK(
+      agreed(group, there ? Result<>()
+                          : failure(ErrorKind::kUnavailable,
+                                    folder + ": is not there, although rank 0 made it; all processes " + "need one common folder")));
   return CheckpointDirectory(files, folder, group);
 }
 
@@ -140,7 +141,7 @@ Result<CheckpointDirectory> CheckpointDirectory::view(FileSystem &files, const s
 }
 
 Result<std::vector<CheckpointInfo>> CheckpointDirectory::list() const {
-  TRAINHOST_TRY(const std::string text, agree_on_first(*group_, [&] { return look(*files_, folder_).map(encode); }));
+  TRAINHOST_TRY(const std::string text, agreed_on_first(*group_, [&] { return look(*files_, folder_).map(encode); }));
   return decode(text);
 }
 
@@ -151,7 +152,7 @@ Result<> CheckpointDirectory::prune(uint32_t keep, const std::vector<std::string
     if (info->problem.empty() && (info->step == last_saved_ || verify(info->path))) newest_verified = info->step;
   }
   const auto gone = expired(checkpoints, keep, always_keep, newest_verified);
-  return agree(*group_, group_->rank() == 0 ? remove(gone) : Result<>());
+  return agreed(*group_, group_->rank() == 0 ? remove(gone) : Result<>());
 }
 
 Result<> CheckpointDirectory::remove(const std::vector<CheckpointInfo> &checkpoints) {

@@ -6,12 +6,12 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "checkpoint/agreement.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/manifest_format.h"
 #include "checkpoint/shard.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
@@ -209,15 +209,15 @@ Result<> verify_share(FileSystem &files, const std::string &path, const ProcessG
 
 }  // namespace
 
-Result<> CheckpointDirectory::verify(const std::string &path) const { return agree(*group_, verify_share(*files_, path, *group_)); }
+Result<> CheckpointDirectory::verify(const std::string &path) const { return agreed(*group_, verify_share(*files_, path, *group_)); }
 
 Result<CheckpointContents> CheckpointDirectory::load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected,
                                                      LoadScope scope) const {
   Loading loading(*files_, path, *group_);
-  TRAINHOST_TRY(const auto found, agree(*group_, loading.begin(tensors, expected, scope)));
+  TRAINHOST_TRY(const auto found, agreed_texts(*group_, loading.begin(tensors, expected, scope)));
   TRAINHOST_CHECK(loading.compare(found));
-  TRAINHOST_CHECK(agree(*group_, loading.verify()));
-  TRAINHOST_CHECK(agree(*group_, loading.fill()));
+  TRAINHOST_CHECK(agreed(*group_, loading.verify()));
+  TRAINHOST_CHECK(agreed(*group_, loading.fill()));
   CheckpointManifest manifest = loading.take_manifest();
   return CheckpointContents{.step = manifest.step,
                             .tokens = manifest.tokens,
@@ -239,7 +239,7 @@ Result<std::optional<CheckpointContents>> CheckpointDirectory::load_newest(std::
 
 // Rank 0 says which there are, so that all try the same ones; how each try ended is the same for all.
 Result<bool> CheckpointDirectory::use_newest(const std::function<Result<>(const std::string &path)> &use) const {
-  TRAINHOST_TRY(const auto checkpoints, agree_on_first(*group_, [&]() -> Result<std::string> {
+  TRAINHOST_TRY(const auto checkpoints, agreed_on_first(*group_, [&]() -> Result<std::string> {
                   TRAINHOST_TRY(const auto names, files_->list(folder_));
                   std::string text;
                   for (const std::string &name : names) text += step_of(name) ? name + "\n" : "";

@@ -2,13 +2,13 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "checkpoint/agreement.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/manifest_format.h"
 #include "checkpoint/prepared_checkpoint.h"
 #include "checkpoint/shard.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
@@ -116,15 +116,15 @@ Result<std::string> CheckpointDirectory::save(const PreparedCheckpoint &prepared
 // After each step all ranks know whether all of them did it. The rename by rank 0 is the one moment from which on there is a checkpoint.
 Result<> CheckpointDirectory::write(const PreparedCheckpoint &prepared) {
   const bool first = group_->rank() == 0;
-  TRAINHOST_TRY(const std::string partial, agree_on_first(*group_, [&] { return make_room(*files_, folder_, prepared); }));
-  TRAINHOST_CHECK(agree(*group_, write_shards(*files_, partial, prepared)));
-  TRAINHOST_CHECK(agree(*group_, first ? write_manifest(*files_, partial, prepared) : Result<>()));
-  TRAINHOST_CHECK(agree(*group_, read_back(*files_, partial, prepared, *group_)));
-  return agree(*group_, first ? publish(*files_, partial, folder_, prepared.manifest.step) : Result<>());
+  TRAINHOST_TRY(const std::string partial, agreed_on_first(*group_, [&] { return make_room(*files_, folder_, prepared); }));
+  TRAINHOST_CHECK(agreed(*group_, write_shards(*files_, partial, prepared)));
+  TRAINHOST_CHECK(agreed(*group_, first ? write_manifest(*files_, partial, prepared) : Result<>()));
+  TRAINHOST_CHECK(agreed(*group_, read_back(*files_, partial, prepared, *group_)));
+  return agreed(*group_, first ? publish(*files_, partial, folder_, prepared.manifest.step) : Result<>());
 }
 
 Result<bool> CheckpointDirectory::stands_already(const std::string &path, const CheckpointManifest &manifest) const {
-  TRAINHOST_TRY(const std::string same, agree_on_first(*group_, [&]() -> Result<std::string> {
+  TRAINHOST_TRY(const std::string same, agreed_on_first(*group_, [&]() -> Result<std::string> {
                   if (save_failed_ || !files_->exists(path)) return "";
                   const auto standing = read_manifest(*files_, path);
                   return standing && same_contents(*standing, manifest) ? "same" : "";

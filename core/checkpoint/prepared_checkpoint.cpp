@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/manifest_format.h"
+#include "collectives/agreement.h"
 
 namespace trainhost {
 namespace {
@@ -62,11 +62,11 @@ uint64_t PreparedCheckpoint::bytes_needed() const {
 Result<PreparedCheckpoint> prepare_checkpoint(const CheckpointContents &contents, ProcessGroup &group) {
   const auto pieces = recorded_pieces(contents.tensors);
   TRAINHOST_TRY(const auto have_any,
-                agree(group, pieces.map([](const auto &recorded) { return std::string(recorded.empty() ? 0 : 1, '+'); })));
+                agreed_texts(group, pieces.map([](const auto &recorded) { return std::string(recorded.empty() ? 0 : 1, '+'); })));
   const bool numbered = std::any_of(have_any.begin() + 1, have_any.end(), [](const std::string &any) { return !any.empty(); });
 
   auto shards = cut(*pieces, group, numbered);
-  TRAINHOST_TRY(const auto texts, agree(group, describe_own(contents, shards, group)));
+  TRAINHOST_TRY(const auto texts, agreed_texts(group, describe_own(contents, shards, group)));
   PreparedCheckpoint prepared{.shards = std::move(*shards), .manifest = {}, .manifest_text = {}, .checksums_text = {}};
   TRAINHOST_TRY(prepared.manifest, combine(texts));
   TRAINHOST_TRY(prepared.manifest_text, encode_manifest(prepared.manifest));

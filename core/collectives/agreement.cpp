@@ -27,17 +27,20 @@ Result<bool> any_of(ProcessGroup &group, bool here) {
 }
 
 Result<> agreed(ProcessGroup &group, const Result<> &here) {
-  if (group.size() == 1) return here;
-  const std::string told = here ? "" : std::to_string(static_cast<int>(here.error().kind)) + " " + here.error().message;
-  TRAINHOST_TRY(const auto all, group.gather(told));
-  if (!here) return here;
+  return agreed_texts(group, here.map([] { return std::string(); })).map([](auto &&) {});
+}
+
+Result<std::vector<std::string>> agreed_texts(ProcessGroup &group, const Result<std::string> &here) {
+  if (group.size() == 1) return here.map([](const std::string &text) { return std::vector{text}; });
+  constexpr char kSuccess = '+';  // before a text; before a message stands '0' + the kind of the error
+  const std::string told = here ? kSuccess + *here : static_cast<char>('0' + static_cast<int>(here.error().kind)) + here.error().message;
+  TRAINHOST_TRY(auto all, group.gather(told));
   for (size_t rank = 0; rank < all.size(); ++rank) {
-    if (all[rank].empty()) continue;
-    const size_t space = all[rank].find(' ');
-    return failure(static_cast<ErrorKind>(std::stoi(all[rank].substr(0, space))),
-                   "rank " + std::to_string(rank) + ": " + all[rank].substr(space + 1));
+    const char mark = all[rank].front();
+    all[rank].erase(0, 1);
+    if (mark != kSuccess) return failure(static_cast<ErrorKind>(mark - '0'), "rank " + std::to_string(rank) + ": " + all[rank]);
   }
-  return {};
+  return all;
 }
 
 }  // namespace trainhost

@@ -44,6 +44,18 @@ class VerbsTest(RunTest):
         self.assertIn("40", out)
         self.assertIn("end of annealing", out)
 
+    def test_checkpoints_consolidate_writes_the_weights_for_other_programs(self):
+        self.trainhost("--recipe", self.recipe("run"))
+        output = self.scratch / "weights.safetensors"
+        out = self.trainhost("checkpoints", "consolidate", self.scratch / "run", "--output", output).stdout
+        self.assertIn("of step 40", out)
+        saved, weights = tensors(newest_checkpoint(self.scratch / "run")), tensors(self.scratch)
+        self.assertEqual({"model." + name for name in weights}, {name for name in saved if name.startswith("model.")})
+        for name, values in weights.items():
+            self.assertEqual(values.tobytes(), saved["model." + name].tobytes(), name)
+        self.trainhost("checkpoints", "consolidate", self.scratch / "run", "--output", output, expect=64)
+        self.trainhost("checkpoints", "consolidate", "--output", output, expect=64)
+
     def test_plugins_lists_all_that_is_shipped(self):
         out = self.trainhost("plugins").stdout
         for name in ("byte", "byte_bpe", "weighted", "adamw", "sgd", "wsd", "cosine", "constant", "minicpm", "bigram"):
