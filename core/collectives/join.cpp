@@ -3,6 +3,8 @@
 #include <csignal>
 
 #include "collectives/c10d_module.h"
+#include "device/cuda_module.h"
+#include "trainhost/tensor.h"
 
 namespace trainhost {
 
@@ -11,6 +13,13 @@ Result<std::unique_ptr<ProcessGroup>> join(const LaunchEnvironment &launch, cons
   std::signal(SIGPIPE, SIG_IGN);  // gloo writes to connections whose other end may have died
   TRAINHOST_TRY(const C10dModule *module, c10d_module());
   return module->join(launch, settings, channel);
+}
+
+Result<std::unique_ptr<ProcessGroup>> join_on_device(Device &device, std::unique_ptr<ProcessGroup> host, const ControlSettings &settings,
+                                                     ControlChannel &channel) {
+  if (device.type() == TH_DEVICE_CPU) return host;
+  TRAINHOST_TRY(const CudaModule *const module, cuda_module());
+  return module->join(device, std::move(host), settings, channel, "gpus");
 }
 
 }  // namespace trainhost

@@ -1,4 +1,4 @@
-// The control channel as the store through which gloo's ranks find each other.
+// The control channel as the store through which c10d's ranks find each other.
 #pragma once
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
@@ -20,7 +20,7 @@ class ControlStore : public c10d::Store {
   // The timeout is the channel's, whatever c10d gives.
   void wait(const std::vector<std::string> &keys, const std::chrono::milliseconds &timeout) override;
 
-  // gloo's rendezvous does without these.
+  // The rendezvous of gloo and NCCL does without these.
   int64_t add(const std::string &key, int64_t value) override;
   bool deleteKey(const std::string &key) override;
   int64_t getNumKeys() override;

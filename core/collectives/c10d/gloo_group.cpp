@@ -8,6 +8,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "collectives/c10d/control_store.h"
+#include "collectives/c10d/membership.h"
 #include "collectives/c10d/thrown_failure.h"
 
 namespace trainhost {
@@ -16,21 +17,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Work = c10::intrusive_ptr<c10d::Work>;
 using Gloo = c10d::ProcessGroupGloo;
-
-// What a group and the operations under way in it share.
-struct Membership {
-  std::string name;               // "world", "world.0.1"
-  uint32_t place = 0;             // of this process in `members`
-  std::vector<uint32_t> members;  // as ranks of the world
-  ControlChannel &channel;
-  std::chrono::milliseconds timeout;
-};
-
-tl::unexpected<Error> unfinished(const Membership &membership, const Operation &operation, std::vector<uint32_t> others,
-                                 std::string_view reason) {
-  return failure(ErrorKind::kUnavailable, fmt::format("{} of group \"{}\" failed: {}; it needs {}", describe(operation), membership.name,
-                                                      reason, membership.channel.missing(operation, others)));
-}
 
 // Messages to and from other ranks that together are one operation.
 class Exchange : public Pending {
@@ -83,9 +69,7 @@ class Exchange : public Pending {
   // In a collective any rank may be late; a message needs one.
   std::vector<uint32_t> others() const {
     if (operation_.number == 0) return {membership_->members[failed_with_]};
-    std::vector<uint32_t> ranks = membership_->members;
-    std::erase(ranks, ranks[membership_->place]);
-    return ranks;
+    return membership_->others();
   }
 
   std::shared_ptr<const Membership> membership_;
@@ -122,9 +106,7 @@ class GlooGroup : public ProcessGroup {
       gloo_ = c10::make_intrusive<Gloo>(c10::make_intrusive<ControlStore>(membership_->channel, membership_->name + "/"),
                                         static_cast<int>(rank()), static_cast<int>(size()), options);
     } catch (const std::exception &problem) {
-      std::vector<uint32_t> others = membership_->members;
-      std::erase(others, others[rank()]);
-      return unfinished(*membership_, operation, others, text_of(problem));
+      return unfinished(*membership_, operation, membership_->others(), text_of(problem));
     }
     membership_->channel.report_done(operation);
     return {};
@@ -187,13 +169,7 @@ class GlooGroup : public ProcessGroup {
   Result<std::unique_ptr<ProcessGroup>> split(uint32_t colour) override {
     const double own[] = {static_cast<double>(colour)};
     TRAINHOST_TRY(const auto colours, gather(own));
-    Membership part{fmt::format("{}.{}.{}", membership_->name, splits_++, colour), 0, {}, membership_->channel, membership_->timeout};
-    for (uint32_t place = 0; place < size(); ++place) {
-      if (colours[place] != own[0]) continue;
-      if (place == rank()) part.place = static_cast<uint32_t>(part.members.size());
-      part.members.push_back(membership_->members[place]);
-    }
-    auto group = std::make_unique<GlooGroup>(std::move(part), device_);
+    auto group = std::make_unique<GlooGroup>(part_of(*membership_, splits_++, colours), device_);
     TRAINHOST_CHECK(group->connect());
     return group;
   }
