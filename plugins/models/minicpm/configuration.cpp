@@ -9,13 +9,6 @@ namespace {
 using sdk::Failure;
 using std::to_string;
 
-void check_device(const th_model_options &options) {
-  if (options.device_type != TH_DEVICE_CPU) throw Failure(TH_UNSUPPORTED, "this model runs on CPUs only; set device = \"cpu\"");
-  if (options.compute_code != TH_DTYPE_FLOAT || options.compute_bits != 32) {
-    throw Failure(TH_UNSUPPORTED, "this model computes in float32 only; set precision = \"fp32\"");
-  }
-}
-
 void check_heads(const Configuration &configuration) {
   const int64_t width = configuration.width, heads = configuration.heads, kv_heads = configuration.kv_heads;
   if (width % heads != 0) {
@@ -47,7 +40,6 @@ Configuration::Configuration(const sdk::Config &config, const th_model_options &
       scale_depth(config.number("scale_depth")),
       dim_model_base(static_cast<double>(config.integer("dim_model_base"))),
       init_std(config.number("init_std")) {
-  check_device(options);
   check_heads(*this);
 }
 

@@ -8,7 +8,7 @@
 namespace trainhost::minicpm {
 
 struct Configuration {
-  // Throws Failure: TH_INVALID where parameters contradict each other, TH_UNSUPPORTED for a device or dtype this plugin has no code for.
+  // Throws Failure TH_INVALID where parameters contradict each other.
   Configuration(const sdk::Config &config, const th_model_options &options);
 
   int64_t layers, width, heads, kv_heads, feed_forward;

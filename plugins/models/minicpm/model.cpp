@@ -31,6 +31,18 @@ struct AddFlags {
   std::array<bool, kBlockParameters> items{};
 };
 
+// What runs there: null is the CPU kernels.
+std::unique_ptr<TensorModel> make_tensors(const sdk::Host &host, const sdk::Config &config, const th_model_options &options) {
+  if (options.device_type == TH_DEVICE_CUDA) return std::make_unique<TensorModel>(host, config, options);
+  if (options.device_type != TH_DEVICE_CPU) {
+    throw sdk::Failure(TH_UNSUPPORTED, "this model runs on CPUs and CUDA only; set device = \"cpu\" or \"cuda\"");
+  }
+  if (options.compute_code != TH_DTYPE_FLOAT || options.compute_bits != 32) {
+    throw sdk::Failure(TH_UNSUPPORTED, "on CPUs this model computes in float32 only; set precision = \"fp32\"");
+  }
+  return nullptr;
+}
+
 th_saved *to_handle(Block::Saved saved) { return reinterpret_cast<th_saved *>(new Block::Saved(std::move(saved))); }
 std::unique_ptr<Block::Saved> from_handle(th_saved *saved) {
   return std::unique_ptr<Block::Saved>(reinterpret_cast<Block::Saved *>(saved));
@@ -44,10 +56,12 @@ Model::Model(const sdk::Host &host, const sdk::Config &config, const th_model_op
       list_(configuration_),
       embedding_(host, configuration_),
       block_(host, configuration_),
-      head_(host, configuration_) {}
+      head_(host, configuration_),
+      tensors_(make_tensors(host, config, options)) {}
 
 th_saved *Model::forward(uint32_t unit, const th_call &call, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
                          th_tensor &output) {
+  if (tensors_ != nullptr) return tensors_->forward(unit, call, th_batch, parameters, input, output);
   const Batch batch(th_batch);
   const Pointers<const float> weights(parameters, units()[unit].parameter_count);
   if (unit == 0) {
@@ -64,9 +78,13 @@ th_saved *Model::forward(uint32_t unit, const th_call &call, const th_batch &th_
   return call.training && call.keep ? to_handle(std::move(saved)) : nullptr;
 }
 
-void Model::backward(uint32_t unit, const th_call &, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
+void Model::backward(uint32_t unit, const th_call &call, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
                      th_saved *saved, const th_tensor &output_gradient, th_tensor &input_gradient, th_tensor *parameter_gradients,
                      const uint32_t *gradient_modes) {
+  if (tensors_ != nullptr) {
+    return tensors_->backward(unit, call, th_batch, parameters, input, saved, output_gradient, input_gradient, parameter_gradients,
+                              gradient_modes);
+  }
   const auto kept = from_handle(saved);
   const Batch batch(th_batch);
   const uint32_t count = units()[unit].parameter_count;
@@ -85,10 +103,16 @@ void Model::backward(uint32_t unit, const th_call &, const th_batch &th_batch, c
   }
 }
 
-void Model::release(th_saved *saved) { from_handle(saved); }
+void Model::release(th_saved *saved) {
+  if (tensors_ != nullptr) return tensors_->release(saved);
+  from_handle(saved);
+}
 
-void Model::loss_and_backward(const th_call &, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
+void Model::loss_and_backward(const th_call &call, const th_batch &th_batch, const th_tensor *parameters, const th_tensor &input,
                               th_tensor &loss, th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes) {
+  if (tensors_ != nullptr) {
+    return tensors_->loss_and_backward(call, th_batch, parameters, input, loss, input_gradient, parameter_gradients, gradient_modes);
+  }
   const Pointers<const float> weights(parameters, kHeadParameters);
   const Pointers<float> gradients(parameter_gradients, kHeadParameters);
   const AddFlags add(gradient_modes, kHeadParameters);
@@ -106,12 +130,15 @@ void Model::check_positions(const Batch &batch) const {
   }
 }
 
-void Model::logits(const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows, th_tensor &output) {
+void Model::logits(const th_call &call, const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows,
+                   th_tensor &output) {
+  if (tensors_ != nullptr) return tensors_->logits(call, parameters, input, rows, output);
   head_.logits(Pointers<const float>(parameters, kHeadParameters).items.data(), data<const float>(input), rows, data<float>(output));
 }
 
 // The best of several products of 1024 x 1024 matrices in a quarter of a second.
 double Model::measure_peak() {
+  if (tensors_ != nullptr) return tensors_->measure_peak();
   using Clock = std::chrono::steady_clock;
   constexpr int64_t n = 1024;
   const Scratch<3> memory(host_, {n * n, n * n, n * n});
@@ -140,10 +167,10 @@ const void *Model::extension(std::string_view id) {
   static constexpr th_model_logits logits{
       .struct_size = sizeof(th_model_logits),
       .reserved = 0,
-      .logits = [](th_model *self, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
+      .logits = [](th_model *self, const th_call *call, const th_batch *, const th_tensor *parameters, const th_tensor *input,
                    const int32_t *rows, uint32_t count, th_tensor *output) -> th_status {
         auto *const instance = sdk::Instance<Model>::of(self);
-        return sdk::guard(instance->host, [&] { instance->object.logits(parameters, *input, {rows, count}, *output); });
+        return sdk::guard(instance->host, [&] { instance->object.logits(*call, parameters, *input, {rows, count}, *output); });
       }};
   static constexpr th_model_peak peak{
       .struct_size = sizeof(th_model_peak), .reserved = 0, .measure = [](th_model *self, double *flops_per_second) -> th_status {

@@ -1,12 +1,15 @@
 // The model plugin: units 0 (embedding), 1 ... layers (blocks), layers + 1 (head). Forward and backward are written by hand on
-// LibTorch's matrix products; there is no autograd graph. See README.md for the formulas.
+// LibTorch's matrix products; there is no autograd graph. See README.md for the formulas. On CUDA all is handed to tensors/.
 #pragma once
+
+#include <memory>
 
 #include "block.h"
 #include "configuration.h"
 #include "embedding.h"
 #include "head.h"
 #include "parameters.h"
+#include "tensors/tensor_model.h"
 
 namespace trainhost::minicpm {
 
@@ -27,7 +30,7 @@ class Model {
                          th_tensor &input_gradient, th_tensor *parameter_gradients, const uint32_t *gradient_modes);
   static const void *extension(std::string_view id);
 
-  void logits(const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows, th_tensor &output);
+  void logits(const th_call &call, const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows, th_tensor &output);
   double measure_peak();
   MemoryUse unit_memory(uint32_t unit, const th_call &call, int64_t sequences, int64_t sequence_length) const;
 
@@ -41,6 +44,7 @@ class Model {
   const Embedding embedding_;
   const Block block_;  // all layers have the same shape, and a layer is a function of its parameters
   const Head head_;
+  const std::unique_ptr<TensorModel> tensors_;  // null on CPUs
 };
 
 }  // namespace trainhost::minicpm

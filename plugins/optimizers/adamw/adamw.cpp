@@ -2,7 +2,7 @@
 // d = weight_decay x weight_decay_multiplier:
 //   p -= lr d p;  m += (1 - beta1)(g - m);  v = beta2 v + (1 - beta2) g g
 //   p -= lr / (1 - beta1^t) x m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
-// Coefficients are computed in double, elements in float, in one pass over memory.
+// Coefficients are computed in double, elements in float, in one pass over memory; on CUDA by ../tensors.
 #include "trainhost/cpp/optimizer.hpp"
 
 #include <array>
@@ -10,6 +10,7 @@
 
 #include "adamw/kernel.hpp"
 #include "elementwise/pieces.hpp"
+#include "elementwise/tensor_path.hpp"
 
 namespace {
 
@@ -36,6 +37,9 @@ class AdamW {
   void update(const th_update_call &call, std::span<const th_update> updates) const {
     elementwise::check_updates(updates, kStates);
     const double beta1 = elementwise::momentum_of(call, beta1_);
+    if (elementwise::on_cuda(updates)) {
+      return elementwise::tensor_optimizers().adamw({beta1, beta2_, epsilon_, weight_decay_}, call, updates);
+    }
     const double t = static_cast<double>(call.step) + 1;
     const double bias_correction = 1 - std::pow(beta1, t);
     const AdamWStep shared{.gradient_scale = *call.gradient_scale,

@@ -37,15 +37,28 @@ inline bool contiguous(const th_tensor &tensor) {
   return true;
 }
 
-// One tensor of an update: `like` has the shape it must have.
-inline void check_tensor(const th_update &update, std::string_view what, const th_tensor &tensor, const th_tensor &like, uint8_t dtype_code,
-                         uint8_t dtype_bits) {
+inline std::string device_text(const th_tensor &tensor) {
+  if (tensor.device_type == TH_DEVICE_CPU) return "the CPU";
+  return (tensor.device_type == TH_DEVICE_CUDA ? "CUDA device " : "a device of type " + std::to_string(tensor.device_type) + ", number ") +
+         std::to_string(tensor.device_index);
+}
+
+inline bool same_device(const th_tensor &left, const th_tensor &right) {
+  return left.device_type == right.device_type && (left.device_type == TH_DEVICE_CPU || left.device_index == right.device_index);
+}
+
+// One tensor of an update: it must be on the device of `place` and have the shape of `like`.
+inline void check_tensor(const th_update &update, std::string_view what, const th_tensor &tensor, const th_tensor &place,
+                         const th_tensor &like, uint8_t dtype_code, uint8_t dtype_bits) {
   const auto refuse = [&](const std::string &found, const std::string &expected) {
     throw trainhost::sdk::Failure(TH_INVALID, std::string(what) + " of parameter \"" +
                                                   std::string(trainhost::sdk::view(update.info->name)) + "\" " + found + "; expected " +
                                                   expected);
   };
-  if (tensor.device_type != TH_DEVICE_CPU) refuse("is on device type " + std::to_string(tensor.device_type), "1, the CPU");
+  if (tensor.device_type != TH_DEVICE_CPU && tensor.device_type != TH_DEVICE_CUDA) {
+    refuse("is on " + device_text(tensor), "the CPU or a CUDA device");
+  }
+  if (!same_device(tensor, place)) refuse("is on " + device_text(tensor), device_text(place) + ", as the first parameter's master");
   if (tensor.dtype_code != dtype_code || tensor.dtype_bits != dtype_bits || tensor.dtype_lanes != 1) {
     refuse("has dtype code " + std::to_string(tensor.dtype_code) + " with " + std::to_string(tensor.dtype_bits) + " bits",
            "code " + std::to_string(dtype_code) + " with " + std::to_string(dtype_bits) + " bits");
@@ -58,13 +71,14 @@ inline void check_tensor(const th_update &update, std::string_view what, const t
 // Throws TH_INVALID naming the first parameter whose tensors are not as kinds/optimizer.h says. states: the names, in order.
 inline void check_updates(std::span<const th_update> updates, std::span<const std::string_view> states) {
   for (const th_update &update : updates) {
-    check_tensor(update, "the master", update.master, update.master, TH_DTYPE_FLOAT, 32);
-    check_tensor(update, "the gradient", update.gradient, update.master, TH_DTYPE_FLOAT, 32);
+    const th_tensor &place = updates.front().master;
+    check_tensor(update, "the master", update.master, place, update.master, TH_DTYPE_FLOAT, 32);
+    check_tensor(update, "the gradient", update.gradient, place, update.master, TH_DTYPE_FLOAT, 32);
     if (update.compute_copy.data != nullptr) {
-      check_tensor(update, "the compute copy", update.compute_copy, update.master, TH_DTYPE_BFLOAT, 16);
+      check_tensor(update, "the compute copy", update.compute_copy, place, update.master, TH_DTYPE_BFLOAT, 16);
     }
     for (size_t i = 0; i < states.size(); ++i) {
-      check_tensor(update, "state " + std::string(states[i]), update.states[i], update.master, TH_DTYPE_FLOAT, 32);
+      check_tensor(update, "state " + std::string(states[i]), update.states[i], place, update.master, TH_DTYPE_FLOAT, 32);
     }
   }
 }

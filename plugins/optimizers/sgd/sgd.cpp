@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "elementwise/pieces.hpp"
+#include "elementwise/tensor_path.hpp"
 #include "sgd/kernel.hpp"
 
 namespace {
@@ -41,6 +42,9 @@ class Sgd {
     if (momentum != 0 && !has_buffer()) {
       throw Failure(TH_INVALID,
                     "the schedule gives a momentum, but momentum = 0 keeps no buffer for it; set the optimizer's momentum above 0");
+    }
+    if (elementwise::on_cuda(updates)) {
+      return elementwise::tensor_optimizers().sgd({momentum, weight_decay_, nesterov_}, call, updates, has_buffer());
     }
     elementwise::for_each_block(host_, updates, [&](const th_update &update, int64_t first, int64_t count) {
       float *master = items<float>(update.master) + first;
