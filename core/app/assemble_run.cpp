@@ -50,6 +50,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
                         if (console != nullptr) console->progress(what, done, total);
                       },
                   .cancelled = &stop};
+  TRAINHOST_CHECK(agreed(world, run->open_device()));
   TRAINHOST_CHECK(agreed(world, run->lock_directory()));
   TRAINHOST_CHECK(processes.first_then_others("prepare the data", [&]() -> Result<> {
     TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
@@ -57,8 +58,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   }));
   processes.report_activity("making the model and loading the newest checkpoint");
   TRAINHOST_CHECK(run->check_same());
-  TRAINHOST_TRY(run->groups_, StageGroups::split(world, run->recipe().parallel.pipeline_stages));
-  TRAINHOST_CHECK(agreed(world, run->open_device()));
+  TRAINHOST_CHECK(run->split_groups());
   TRAINHOST_CHECK(agreed(world, run->load_model()));
   TRAINHOST_CHECK(run->restore(options));
   TRAINHOST_CHECK(agreed(world, run->write_run_files()));
@@ -82,6 +82,14 @@ Result<> Run::open_device() {
     events_.device = gpu_.get();
   }
   compute_.bfloat16 = recipe().run.precision == "bf16" || (recipe().run.precision == "auto" && gpu_ != nullptr);
+  return {};
+}
+
+Result<> Run::split_groups() {
+  if (gpu_) {
+    TRAINHOST_TRY(gpu_world_, processes_.join_on(*gpu_));
+  }
+  TRAINHOST_TRY(groups_, StageGroups::split(gpu_world_ ? *gpu_world_ : processes_.world(), recipe().parallel.pipeline_stages));
   return {};
 }
 

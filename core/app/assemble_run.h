@@ -60,6 +60,7 @@ class Run {
   Result<> lock_directory();
   Result<> check_same() const;
   Result<> open_device();
+  Result<> split_groups();
   Result<> load_model();
   Result<> restore(const StartOptions &options);
   Result<> restore_from(const std::string &checkpoint);
@@ -77,7 +78,8 @@ class Run {
   TokenAxis axis_;
   std::optional<RunLock> lock_;
   std::unique_ptr<Corpus> corpus_;
-  std::unique_ptr<Device> gpu_;  // before all that has memory there
+  std::unique_ptr<Device> gpu_;              // before all that has memory there
+  std::unique_ptr<ProcessGroup> gpu_world_;  // all processes, with floats on the GPU
   Compute compute_;
   PhaseParts phases_;
   std::unique_ptr<Model> model_;

@@ -27,12 +27,11 @@ std::string ended(uint32_t rank) { return fmt::format("ended/{}", rank); }  // t
 Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &settings) {
   TRAINHOST_TRY(const LaunchEnvironment launch, detect_launch(process_environment()));
   std::unique_ptr<Processes> processes(new Processes);
-  processes->heartbeat_ = milliseconds(settings.heartbeat);
   if (launch.rank > 0) set_log_level(LogLevel::kWarning);  // rank 0 tells what all of them do
   processes->on_this_machine_ = launch.local_world_size;
   processes->local_rank_ = launch.local_rank;
-  const ControlSettings control{
-      .heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout), .stop = &stop_signal()};
+  processes->settings_ = {.heartbeat = milliseconds(settings.heartbeat), .timeout = milliseconds(settings.timeout), .stop = &stop_signal()};
+  const ControlSettings &control = processes->settings_;
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });
   TRAINHOST_TRY(processes->world_, trainhost::join(launch, control, *processes->control_));
@@ -66,6 +65,11 @@ Result<> Processes::first_then_others(const std::string &what, const std::functi
   return agreed(*world_, action());
 }
 
+Result<std::unique_ptr<ProcessGroup>> Processes::join_on(Device &gpu) {
+  TRAINHOST_TRY(auto host, world_->split(0));
+  return join_on_device(gpu, std::move(host), settings_, *control_);
+}
+
 Result<> Processes::check_same(const std::string &what, const std::string &value) {
   TRAINHOST_TRY(const auto all, world_->gather(value));
   for (size_t rank = 1; rank < all.size(); ++rank) {
@@ -87,7 +91,7 @@ void Processes::leave(const Result<> &outcome) {
 
 // Whether all processes end about now: most errors are agreed on, and then none must be taken for lost.
 bool Processes::all_end() {
-  const auto deadline = std::chrono::steady_clock::now() + 2 * heartbeat_;
+  const auto deadline = std::chrono::steady_clock::now() + 2 * settings_.heartbeat;
   for (uint32_t rank = 0; rank < world_->size(); ++rank) {
     while (true) {
       const auto found = control_->look(ended(rank));

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "collectives/control_channel.h"
 #include "collectives/process_group.h"
+#include "device/device.h"
 #include "recipe/recipe.h"
 #include "train/observer.h"
 
@@ -29,6 +30,9 @@ class Processes {
   // Rank 0 does it while the others wait, for as long as it takes; then the others do it, and all fail when one did.
   Result<> first_then_others(const std::string &what, const std::function<Result<>()> &action);
 
+  // All processes as a group whose floats are on the GPU, which outlives it.
+  Result<std::unique_ptr<ProcessGroup>> join_on(Device &gpu);
+
   // kRecipe on every rank when a rank brings another text than rank 0; names the rank and what differs.
   Result<> check_same(const std::string &what, const std::string &value);
 
@@ -44,7 +48,7 @@ class Processes {
   bool all_end();
   std::unique_ptr<ControlChannel> control_;
   std::unique_ptr<ProcessGroup> world_;
-  std::chrono::milliseconds heartbeat_{0};
+  ControlSettings settings_;
   uint32_t on_this_machine_ = 1;
   uint32_t local_rank_ = 0;
   uint32_t waits_ = 0;
