@@ -14,15 +14,18 @@ namespace trainhost {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kSmallestBlock = size_t{128} << 10, kSmallBlockUnit = size_t{16} << 10;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Large blocks by size. A block is reused for a request that fills at least 4/5 of it; block sizes are whole huge pages. Free blocks
+size_t block_size(size_t bytes) { return round_up(bytes, bytes >= kHugePage ? kHugePage : kSmallBlockUnit); }
+
+// Blocks by size. A block is reused for a request that fills at least 4/5 of it; large ones are whole huge pages. Free blocks
 // never make more of what the process holds than it once had in use: before a new block would, some are returned to the system.
 class BlockCache {
  public:
   void *allocate(size_t bytes) {
-    const size_t wanted = round_up(bytes, kHugePage);
+    const size_t wanted = block_size(bytes);
     std::lock_guard lock(mutex_);
     if (const auto found = free_.lower_bound(wanted); found != free_.end() && found->first <= wanted + wanted / 4) {
       void *const memory = found->second;
@@ -68,9 +71,15 @@ class BlockCache {
     }
   }
 
+  static void *map_pages(size_t bytes) {
+    void *const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? nullptr : memory;
+  }
+
   static void *map(size_t bytes) {
-    void *const raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (raw == MAP_FAILED) return nullptr;
+    if (bytes < kHugePage) return map_pages(bytes);
+    void *const raw = map_pages(bytes + kHugePage);
+    if (raw == nullptr) return nullptr;
     const auto begin = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = round_up(begin, kHugePage);
     if (aligned > begin) munmap(raw, aligned - begin);
@@ -103,22 +112,22 @@ void count(int64_t change) {
 
 void *allocate_cpu(size_t bytes, size_t alignment) {
   void *const memory =
-      bytes >= kHugePage ? blocks().allocate(bytes) : std::aligned_alloc(alignment, round_up(std::max<size_t>(bytes, 1), alignment));
-  if (memory != nullptr) count(static_cast<int64_t>(bytes));
+      bytes >= kSmallestBlock ? blocks().allocate(bytes) : std::aligned_alloc(alignment, round_up(std::max<size_t>(bytes, 1), alignment));
+  if (memory != nullptr) count(static_cast<int64_t>(cpu_block_bytes(bytes)));
   return memory;
 }
 
 void deallocate_cpu(void *memory, size_t bytes) {
   if (memory == nullptr) return;
-  count(-static_cast<int64_t>(bytes));
-  if (bytes >= kHugePage) {
+  count(-static_cast<int64_t>(cpu_block_bytes(bytes)));
+  if (bytes >= kSmallestBlock) {
     blocks().deallocate(memory);
   } else {
     std::free(memory);
   }
 }
 
-uint64_t cpu_block_bytes(uint64_t bytes) { return bytes >= kHugePage ? round_up(bytes, kHugePage) : bytes; }
+uint64_t cpu_block_bytes(uint64_t bytes) { return bytes >= kSmallestBlock ? block_size(bytes) : bytes; }
 
 uint64_t cpu_bytes_in_use() {
   std::lock_guard lock(counter_mutex);
@@ -128,6 +137,11 @@ uint64_t cpu_bytes_in_use() {
 uint64_t cpu_peak_bytes() {
   std::lock_guard lock(counter_mutex);
   return peak;
+}
+
+void restart_cpu_peak() {
+  std::lock_guard lock(counter_mutex);
+  peak = in_use;
 }
 
 uint64_t cpu_available_bytes() {

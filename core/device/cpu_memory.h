@@ -14,9 +14,10 @@ void *allocate_cpu(size_t bytes, size_t alignment = 64);
 void deallocate_cpu(void *memory, size_t bytes);
 // What a block of that size takes of the machine's memory once it is written.
 uint64_t cpu_block_bytes(uint64_t bytes);
-// Bytes in use now, and the most there ever were. Any thread.
+// What the blocks in use take now, and the most that they took since the program began or restart_cpu_peak. Any thread.
 uint64_t cpu_bytes_in_use();
 uint64_t cpu_peak_bytes();
+void restart_cpu_peak();
 // How much more the system could give to its processes without ending one; UINT64_MAX when it does not say.
 uint64_t cpu_available_bytes();
 

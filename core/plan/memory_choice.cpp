@@ -42,8 +42,10 @@ class Search {
     TRAINHOST_TRY(MemoryPlan plan, plan_memory(run_, settings));
     const uint64_t bytes = plan.fullest().peak.total();
     const bool fits = bytes <= budget_.bytes;
-    if (fits) found_ = MemoryChoice{settings, std::move(plan)};
-    else if (least_.stages.empty() || bytes < least_.fullest().peak.total()) least_ = std::move(plan);
+    if (fits)
+      found_ = MemoryChoice{settings, std::move(plan)};
+    else if (least_.stages.empty() || bytes < least_.fullest().peak.total())
+      least_ = std::move(plan);
     return fits;
   }
 
@@ -61,7 +63,7 @@ class Search {
     const auto place = run_.recipe.given.find("training.memory");
     const RecipeError error{
         place != run_.recipe.given.end() ? place->second : Position{run_.recipe.file, 1, 1},
-        fmt::format("`training.memory`: a process would need at least {} and may use {}{}, which is {} too little; the largest part are the {} "
+        fmt::format("`training.memory`: a process would need at least {} and may use {}{}, which is {} too little; the largest part is {} "
                     "with {}; allow more, share the model by more processes (parallel.sharding = \"parameters\"), or make it or the "
                     "sequences smaller (trainhost plan --memory shows all parts)",
                     bytes_text(peak.total()), bytes_text(budget_.bytes), budget_.given ? "" : ", as this machine has no more free",
@@ -83,10 +85,11 @@ Result<MemoryChoice> choose_memory(const PlannedRun &run, const MemoryBudget &bu
   if (run.model.tells_memory()) return Search(run, budget).choose(recorded);
   const bool is_auto = !run.recipe.training.recompute || run.recipe.training.micro_batch_tokens == 0;
   if (!budget.given || !is_auto) return MemoryChoice{};
-  const RecipeError error{run.recipe.given.at("training.memory"),
-                          fmt::format("`training.memory`: model \"{}\" does not tell how much memory it takes, so nothing can be fitted to it; "
-                                      "set training.recompute and training.micro_batch",
-                                      run.model.manifest().name)};
+  const RecipeError error{
+      run.recipe.given.at("training.memory"),
+      fmt::format("`training.memory`: model \"{}\" does not tell how much memory it takes, so nothing can be fitted to it; "
+                  "set training.recompute and training.micro_batch",
+                  run.model.manifest().name)};
   return failure(ErrorKind::kRecipe, to_string(error));
 }
 
@@ -109,7 +112,8 @@ std::optional<MemorySettings> memory_settings_from_json(const std::string &text)
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return std::nullopt;
   const auto tokens = json.find("micro_batch_tokens"), recompute = json.find("recompute");
-  if (tokens == json.end() || recompute == json.end() || !tokens->is_number_unsigned() || !recompute->is_number_unsigned()) return std::nullopt;
+  if (tokens == json.end() || recompute == json.end() || !tokens->is_number_unsigned() || !recompute->is_number_unsigned())
+    return std::nullopt;
   const MemorySettings settings{tokens->get<uint64_t>(), recompute->get<uint32_t>()};
   return settings.micro_batch_tokens > 0 && settings.micro_batch_tokens <= kMostBatchTokens ? std::optional(settings) : std::nullopt;
 }

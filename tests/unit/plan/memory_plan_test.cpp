@@ -1,0 +1,154 @@
+// Plans against closed forms, and against what the allocator counts in a real step.
+#include "plan/memory_plan.h"
+
+#include <limits>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "device/cpu_memory.h"
+#include "planned_recipe.h"
+#include "train/train_step.h"
+
+namespace trainhost {
+namespace {
+
+using test::SmallRun;
+
+uint64_t own_bytes(const MemoryUse &use) { return use.total() - use.of(MemoryPart::kProgram) - use.of(MemoryPart::kData); }
+
+uint64_t parameter_bytes(const Model &model) {
+  uint64_t bytes = 0;
+  for (const th_parameter_info &info : model.parameters()) bytes += element_count(info) * sizeof(float);
+  return bytes;
+}
+
+TokenBatch micro_batch(uint32_t sequences, uint32_t length) {
+  TokenBatch batch;
+  batch.sequences = sequences;
+  batch.sequence_length = length;
+  for (uint32_t i = 0; i < sequences * length; ++i) {
+    batch.tokens.push_back(static_cast<int32_t>(random_bits(1, 1, i) % SmallRun::kVocabulary));
+    batch.positions.push_back(static_cast<int32_t>(i % length));
+    if (i % length == 0) batch.document_starts.push_back(static_cast<int32_t>(i));
+  }
+  batch.document_starts.push_back(static_cast<int32_t>(sequences * length));
+  batch.targets = batch.tokens;
+  batch.loss_weights.assign(sequences * length, 1);
+  return batch;
+}
+
+// The most that the allocator gave out for a run's state and a real step.
+uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction) {
+  const auto process = single_process();
+  restart_cpu_peak();
+  const uint64_t before = cpu_bytes_in_use();
+  ParameterStore parameters = *ParameterStore::create(*run.model, run.optimizer.get(), unspread(*run.model, *process));
+  GradientStore gradients(*run.model, parameters, reduction);
+  ModelRunner runner({.model = *run.model,
+                      .parameters = parameters,
+                      .gradients = &gradients,
+                      .recomputed = recomputed_units(run.model->units().size(), recompute)});
+  parameters.initialise(1);
+  TrainStep step(runner, parameters, gradients, run.recipe.training, 1);
+  TrainState state;
+  ScheduleValues schedule;
+  schedule.momentum = std::numeric_limits<double>::quiet_NaN();
+  const TokenAxis axis(run.recipe);
+  const PhaseSpan &phase = axis.phases().front();
+  StepBatch batch;
+  for (uint32_t i = 0; i < phase.sequences / phase.micro_batch_sequences; ++i)
+    batch.micro_batches.push_back(micro_batch(phase.micro_batch_sequences, phase.sequence_length));
+  const auto report = step.run(batch, *run.optimizer, schedule, state);
+  EXPECT_TRUE(report) << (report ? "" : report.error().message);
+  return cpu_peak_bytes() - before;
+}
+
+TEST(MemoryPlanTest, IsWhatTheAllocatorCountsInARealStep) {
+  for (const uint64_t micro_batch : {128u, 512u}) {
+    for (const uint32_t recompute : {0u, 1u, 2u}) {
+      for (const std::string reduction : {"fast", "fixed"}) {
+        SmallRun run;
+        run.recipe.training.micro_batch_tokens = micro_batch;
+        run.recipe.training.batch_tokens = micro_batch == 128 ? 5 * 128 : 2 * 512;
+        run.recipe.training.recompute = recompute;
+        run.recipe.run.reduction = reduction;
+        EXPECT_EQ(own_bytes(run.plan().fullest().peak),
+                  allocated(run, recompute, reduction == "fixed" ? Reduction::kFixed : Reduction::kFast))
+            << micro_batch << " tokens, recompute " << recompute << ", " << reduction;
+      }
+    }
+  }
+}
+
+// Blocks are whole huge pages from 2 MiB on, and 64 bytes at least lie between parameters.
+void expect_bytes(uint64_t planned, double expected, double slack) {
+  EXPECT_GE(static_cast<double>(planned), expected);
+  EXPECT_LE(static_cast<double>(planned), expected + slack);
+}
+
+constexpr double kHugePage = 2 << 20, kUnits = 8;
+
+TEST(MemoryPlanTest, ShardsTheStateAsZeroDoes) {
+  SmallRun run;
+  run.recipe.training.batch_tokens = 16 * 512;
+  const auto state = static_cast<double>(parameter_bytes(*run.model));
+  for (const auto &[sharding, parameters, gradients, states] :
+       std::vector<std::tuple<std::string, double, double, double>>{{"none", 1, 1, 2},
+                                                                    {"optimizer", 1, 1, 2.0 / 4},
+                                                                    {"gradients", 1, 1.0 / 4, 2.0 / 4},
+                                                                    {"parameters", 1.0 / 4, 1.0 / 4, 2.0 / 4}}) {
+    run.recipe.parallel.sharding = sharding;
+    const MemoryUse peak = run.plan(4).fullest().peak;
+    expect_bytes(peak.of(MemoryPart::kParameters), parameters * state, kHugePage);
+    expect_bytes(peak.of(MemoryPart::kOptimizer), states * state, kHugePage);
+    // One unit's gradient may be whole at that moment.
+    expect_bytes(peak.of(MemoryPart::kGradients), gradients * state, kUnits * kHugePage);
+  }
+}
+
+TEST(MemoryPlanTest, RecomputingKeepsOneUnitOfSix) {
+  SmallRun run;
+  run.recipe.training.micro_batch_tokens = 4096;
+  const uint64_t kept = run.plan().fullest().peak.of(MemoryPart::kSaved);
+  // Rows of q, k, v with 4 + 2 * 2 heads of 32, the attended, the middle, gate and up, 4 sums and twice 1/rms.
+  expect_bytes(kept, 6.0 * 4096 * sizeof(float) * (8 * 32 + 128 + 128 + 2 * 320 + 4 + 2), 6 * kHugePage);
+  run.recipe.training.recompute = 1;
+  EXPECT_EQ(run.plan().fullest().peak.of(MemoryPart::kSaved), kept / 6);
+  run.recipe.training.recompute = 2;  // layers 1, 3 and 5 of six, which are units 1, 3 and 5
+  EXPECT_EQ(run.plan().fullest().peak.of(MemoryPart::kSaved), kept / 6 * 3);
+}
+
+// Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.1: at most as many micro-batches under way as there are stages from this one on.
+TEST(MemoryPlanTest, EarlierStagesHoldMoreMicroBatches) {
+  SmallRun run;
+  run.recipe.parallel.pipeline_stages = 4;
+  const MemoryPlan plan = run.plan(4);
+  const auto stages = *cut_into_stages(*run.model, 4);
+  ASSERT_EQ(plan.stages.size(), stages.size());
+  const uint64_t layer = cpu_block_bytes(run.model->unit_memory(1, true, true, 8, 64)->saved);
+  for (uint32_t stage = 0; stage < 4; ++stage) {
+    uint64_t layers = 0;
+    for (uint32_t unit = 1; unit <= 6; ++unit) layers += stages[stage].contains(unit) ? 1 : 0;
+    EXPECT_EQ(plan.stages[stage].peak.of(MemoryPart::kSaved), (4 - stage) * layers * layer) << stage;
+    EXPECT_LT(plan.stages[stage].peak.of(MemoryPart::kParameters), parameter_bytes(*run.model));
+  }
+}
+
+TEST(MemoryPlanTest, AnAsynchronousCheckpointIsACopyOfTheState) {
+  SmallRun run;
+  EXPECT_EQ(run.plan().fullest().peak.of(MemoryPart::kCheckpoint), 0u);
+  run.recipe.checkpoint.asynchronous = true;
+  expect_bytes(run.plan().fullest().peak.of(MemoryPart::kCheckpoint), 3.0 * static_cast<double>(parameter_bytes(*run.model)), kHugePage);
+}
+
+TEST(MemoryPlanTest, SaysWhyItCannotBeLaidOutSo) {
+  SmallRun run;
+  run.recipe.parallel.pipeline_stages = 3;
+  EXPECT_EQ(plan_memory(run.planned(4), {}).error().kind, ErrorKind::kRecipe);
+  run.recipe.parallel.pipeline_stages = 9;  // of eight units
+  EXPECT_EQ(plan_memory(run.planned(9), {}).error().kind, ErrorKind::kRecipe);
+}
+
+}  // namespace
+}  // namespace trainhost
