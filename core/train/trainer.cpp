@@ -136,7 +136,7 @@ Result<> Trainer::roll_back() {
   state_->skipped = std::move(skipped);
   state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
   warn(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault,
-                          saved->step, state_->skipped.back().first + 1, fault));
+                   saved->step, state_->skipped.back().first + 1, fault));
   start_prefetching();
   return {};
 }

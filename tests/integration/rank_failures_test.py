@@ -142,8 +142,8 @@ class LostRankTest(RankFailureTest):
         if phase == "saving":
             return self.short_run(directory, 1000, **quiet | {'every = "20%"': each_step})
         if phase == "waiting at the end":  # of the last rank's process, that is
-            hang = f'plugin = "misbehaving_lr_scheduler"\nin = "destroy"\nhow = "hang"\non_rank = {size - 1}'
-            return self.short_run(directory, 3, **quiet | {"peak_lr = 0.01": hang})
+            hang = f'plugin = "misbehaving_lr_scheduler"\nin = "destroy"\nhow = "hang"\non_rank = {size - 1}\nat_step = 7'
+            return self.short_run(directory, 8, **{"peak_lr = 0.01": hang})
         return self.short_run(directory, 1000, **quiet)
 
     def wait_for(self, phase, directory, ranks, port):
@@ -453,23 +453,22 @@ class TwoHostsTest(RankFailureTest):
 
     def test_two_hosts_train_as_one_and_a_slow_wire_only_slows(self):
         """Row 15: delays."""
-        truth = self.undisturbed()
-        figures = {delay: Figures(15, f"two hosts, {delay} ms one way on the wire: ends as on one") for delay in (0, 50, 200)}
-        for delay, figure in figures.items():
-            for trial in range(max(1, TRIALS // (10 if delay == 200 else 5)) if LONG else 1):
-                if not LONG and delay == 50:
-                    continue
-                self.hosts.delay = delay / 1000
+        ways = {0: (STEPS, TRIALS // 3), 50: (8, TRIALS // 3), 200: (4, TRIALS // 3)} if LONG else {50: (4, 1)}
+        truths = {steps: self.undisturbed(steps) for steps, _ in ways.values()}
+        figures = {delay: Figures(15, f"two hosts, {delay} ms one way on the wire: ends as on one") for delay in ways}
+        for delay, (steps, trials) in ways.items():
+            self.hosts.delay = delay / 1000
+            for trial in range(trials):
                 directory = self.new_directory()
-                steps = STEPS
                 size = (2, 4)[trial % 2]
                 began = time.monotonic()
                 ranks = self.start_on_both(self.short_run(directory, steps), size, [f"parallel.sharding={SHARDINGS[trial % 4]}"])
                 codes = [rank.finish(4 * HANG) for rank in ranks]
-                problem = self.difference(directory, truth) if codes == [0] * size else f"ended with {codes}\n" + "\n".join(rank.output for rank in ranks)
-                figure.add(problem, [time.monotonic() - began])
+                problem = (self.difference(directory, truths[steps]) if codes == [0] * size
+                           else f"ended with {codes}\n" + "\n".join(rank.output for rank in ranks))
+                figures[delay].add(problem, [time.monotonic() - began])
                 self.end(ranks, directory)
-        self.assert_no_failures(*(each for each in figures.values() if each.trials))
+        self.assert_no_failures(*figures.values())
 
     def test_a_cut_wire_ends_all_ranks(self):
         """Row 15: nobody goes on alone; the lock of the run directory keeps a second writer out; afterwards the run goes on."""

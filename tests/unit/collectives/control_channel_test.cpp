@@ -362,5 +362,20 @@ TEST(Rendezvous, DoesNotBelieveAnImpostor) {
   expect_failure(ControlChannel::connect(launch.rank(1), short_settings()), ErrorKind::kUsage, "does not know this run's token");
 }
 
+TEST(ControlChannel, AStopBeforeAllAreThereEndsTheRendezvousOfAll) {
+  const LoopbackLaunch launch(3);
+  const std::atomic<bool> stop = true;
+  std::vector<Channel> channels(2);
+  std::vector<std::jthread> threads;  // rank 2 never comes
+  threads.emplace_back([&] { channels[0] = ControlChannel::connect(launch.rank(0), brisk()); });
+  threads.emplace_back([&] {
+    ControlSettings stopped = brisk();
+    stopped.stop = &stop;
+    channels[1] = ControlChannel::connect(launch.rank(1), stopped);
+  });
+  threads.clear();
+  for (const Channel &channel : channels) expect_failure(channel, ErrorKind::kStopped, "rank 1 was stopped by a signal before all ranks");
+}
+
 }  // namespace
 }  // namespace trainhost

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <csignal>
@@ -142,6 +143,16 @@ TEST(Jsonl, DropsATornLineOfAStepThatIsKept) {
   append(path, R"({"kind":"metric","step":3,"name":"x","value":1)");
   train(path, 3, 3);
   EXPECT_EQ(contents(path), whole);
+}
+
+TEST(Jsonl, DropsWhatTheCheckpointDoesNotKnowOf) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("metrics.jsonl");
+  train(path, 0, 10);
+  ASSERT_EQ(lines(path).back().at("kind"), "sample");
+  { const auto sink = open_jsonl_sink(path, 10, {"sample"}).value(); }
+  EXPECT_EQ(lines(path).back().at("kind"), "metric") << "that of step 10 is to come";
+  EXPECT_EQ(std::ranges::count_if(lines(path), [](const Json &line) { return line.at("kind") == "sample"; }), 1) << "that of step 5 stays";
 }
 
 TEST(Jsonl, BeginsAnewWithoutACheckpoint) {
