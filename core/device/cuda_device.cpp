@@ -33,7 +33,11 @@ Result<const CudaModule *> cuda_module() {
                    fmt::format("run.device is \"cuda\", but this trainhost was built without CUDA ({} is not there)", path));
   }
   void *const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);  // GLOBAL: plugins' operators find LibTorch's CUDA half
-  if (library == nullptr) return failure(ErrorKind::kRecipe, fmt::format("run.device is \"cuda\", but {}: {}", path, ::dlerror()));
+  if (library == nullptr) {
+    return failure(ErrorKind::kRecipe, fmt::format("run.device is \"cuda\", but {} cannot be loaded: {}; third_party/setup --cuda installs "
+                                                   "NVIDIA's libraries that it needs",
+                                                   path, ::dlerror()));
+  }
   const auto entry = reinterpret_cast<const CudaModule *(*)()>(::dlsym(library, "trainhost_cuda_module"));
   if (entry == nullptr) return failure(ErrorKind::kInternal, fmt::format("{}: is not the library that belongs to this program", path));
   return entry();

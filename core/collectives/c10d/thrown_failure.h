@@ -1,4 +1,4 @@
-// What c10d and gloo throw, as an error text of the host.
+// What LibTorch, c10d and gloo throw, as an error text of the host.
 #pragma once
 
 #include <exception>
@@ -13,6 +13,12 @@ inline std::string text_of(const std::exception &problem) {
   std::string text = detailed != nullptr ? detailed->what_without_backtrace() : problem.what();
   if (text.starts_with('[')) text.erase(0, text.find("] ") == std::string::npos ? 0 : text.find("] ") + 2);  // gloo's source line
   return text;
+}
+
+// LibTorch's explanations of CUDA's errors follow in further lines.
+inline std::string first_line_of(const std::exception &problem) {
+  const std::string text = text_of(problem);
+  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace trainhost

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAContext.h>
@@ -25,12 +26,6 @@ namespace {
 namespace allocator = c10::cuda::CUDACachingAllocator;
 
 constexpr size_t kAllocatorAlignment = 512;
-
-// LibTorch's explanations of a CUDA error follow in further lines.
-std::string first_line(const std::exception &problem) {
-  const std::string text = text_of(problem);
-  return text.substr(0, text.find('\n'));
-}
 
 // Blocks whose alignment is beyond the allocator's: where the allocator's own block begins.
 class AlignedBlocks {
@@ -60,9 +55,7 @@ class GpuDevice : public Device {
  public:
   // The GPU is the current one.
   explicit GpuDevice(c10::DeviceIndex index)
-      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index)),
-        operations_(stream_.device()),
-        staging_(stream_.stream()) {}
+      : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index)), operations_(stream_.device()), staging_(stream_.stream()) {}
   ~GpuDevice() override {
     attempt([&] { stream_.synchronize(); });  // nothing is under way when the staging memory goes
   }
@@ -147,7 +140,7 @@ class GpuDevice : public Device {
   // The first problem explains those that follow.
   void note(const std::exception &problem) const {
     const std::lock_guard lock(mutex_);
-    if (problem_.empty()) problem_ = first_line(problem);
+    if (problem_.empty()) problem_ = first_line_of(problem);
   }
 
   const c10::cuda::CUDAStream stream_;
@@ -189,7 +182,7 @@ Result<std::unique_ptr<Device>> open_gpu(int32_t index) try {
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(index));
   return std::make_unique<GpuDevice>(static_cast<c10::DeviceIndex>(index));
 } catch (const std::exception &problem) {
-  return failure(ErrorKind::kUnavailable, fmt::format("GPU {} cannot be used: {}", index, first_line(problem)));
+  return failure(ErrorKind::kUnavailable, fmt::format("GPU {} cannot be used: {}", index, first_line_of(problem)));
 }
 
 }  // namespace trainhost

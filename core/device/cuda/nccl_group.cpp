@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <numeric>
 #include <thread>
 
@@ -26,8 +27,8 @@ using Nccl = c10d::ProcessGroupNCCL;
 
 constexpr std::chrono::seconds kPatience{5};  // for what is under way when the group ends
 
-// Each is a c10d group of its own. NCCL does a communicator's operations one after the other, and a message blocks those behind it until the
-// other rank receives it; so messages must not stand in the way of collectives, nor of those in the other direction: with 1F1B a stage
+// Each is a c10d group of its own. NCCL does a communicator's operations one after the other, and a message blocks those behind it until
+// the other rank receives it; so messages must not stand in the way of collectives, nor of those in the other direction: with 1F1B a stage
 // sends the next activation before it receives the gradient that the other stage must send first.
 enum Lane : size_t { kCollectives, kUpward, kDownward, kLanes };
 constexpr std::array<const char *, kLanes> kLaneNames{"collectives", "up", "down"};
@@ -78,7 +79,7 @@ class NcclGroup : public ProcessGroup {
   const Membership membership_;
   std::array<c10::intrusive_ptr<Nccl>, kLanes> lanes_;
   std::deque<UnderWay> under_way_;  // in the order of their beginning
-  std::string problem_;             // the first error that is not of one operation alone
+  std::string problem_;             // what ended the oldest of them, when it failed
   uint64_t operations_ = 0, splits_ = 0;
   std::vector<uint64_t> sent_ = std::vector<uint64_t>(size()), received_ = std::vector<uint64_t>(size());
 };
@@ -94,7 +95,7 @@ class NcclGroup::Enqueued : public Pending {
     const c10::cuda::CUDAStreamGuard guard(group_.stream_);
     work_ = begin();
   } catch (const std::exception &problem) {
-    problem_ = text_of(problem);
+    problem_ = first_line_of(problem);
   }
 
   Result<> wait() override {
@@ -103,7 +104,7 @@ class NcclGroup::Enqueued : public Pending {
       const c10::cuda::CUDAStreamGuard guard(group_.stream_);
       if (work_ && problem_.empty()) work_->wait();
     } catch (const std::exception &problem) {
-      problem_ = text_of(problem);
+      problem_ = first_line_of(problem);
     }
     if (!problem_.empty()) return unfinished(group_.membership_, operation_, others_, problem_);
     if (!work_) group_.membership_.channel.report_done(operation_);
@@ -158,7 +159,7 @@ Result<> NcclGroup::connect() {
     const c10::cuda::CUDAStreamGuard guard(stream_);
     nccl(kCollectives).eagerConnectSingleDevice(stream_.device());
   } catch (const std::exception &problem) {
-    return unfinished(membership_, operation, membership_.others(), text_of(problem));
+    return unfinished(membership_, operation, membership_.others(), first_line_of(problem));
   }
   membership_.channel.report_done(operation);
   return {};
@@ -247,17 +248,19 @@ std::unique_ptr<Pending> NcclGroup::enqueue(Operation operation, std::vector<uin
 
 void NcclGroup::take_finished() {
   try {
-    while (!under_way_.empty() && under_way_.front().work->isCompleted() && !under_way_.front().work->exception()) {
+    while (!under_way_.empty() && under_way_.front().work->isCompleted()) {
+      if (const auto exception = under_way_.front().work->exception()) std::rethrow_exception(exception);
       membership_.channel.report_done(under_way_.front().operation);
       under_way_.pop_front();
     }
-  } catch (const std::exception &problem) {  // of the GPU, as an earlier operation left it
-    if (problem_.empty()) problem_ = text_of(problem);
+  } catch (const std::exception &problem) {  // NCCL's, or the GPU's as an earlier operation left it
+    if (problem_.empty()) problem_ = first_line_of(problem);
   }
 }
 
 bool NcclGroup::failed() {
-  return !problem_.empty() || std::ranges::any_of(lanes_, [](const auto &lane) { return lane && lane->getError() != c10d::ErrorType::SUCCESS; });
+  return !problem_.empty() ||
+         std::ranges::any_of(lanes_, [](const auto &lane) { return lane && lane->getError() != c10d::ErrorType::SUCCESS; });
 }
 
 // The oldest operation that is not done is the one that failed.
@@ -266,7 +269,9 @@ Result<> NcclGroup::sound() {
   if (!failed()) return {};
   const Operation none{membership_.name, "an operation", 0};
   const bool late = std::ranges::any_of(lanes_, [](const auto &lane) { return lane && lane->getError() == c10d::ErrorType::TIMEOUT; });
-  const std::string reason = !problem_.empty() ? problem_ : late ? "it was not done in time" : "NCCL reports an error";
+  const std::string reason = late               ? fmt::format("it was not done after {} s", membership_.timeout.count() / 1000.0)
+                             : problem_.empty() ? "NCCL reports an error"
+                                                : problem_;
   return unfinished(membership_, under_way_.empty() ? none : under_way_.front().operation, membership_.others(), reason);
 }
 
@@ -275,7 +280,8 @@ Result<> NcclGroup::sound() {
 Result<std::unique_ptr<ProcessGroup>> join_with_nccl(Device &device, std::unique_ptr<ProcessGroup> host, const ControlSettings &settings,
                                                      ControlChannel &channel, const char *name) {
   if (device.type() != TH_DEVICE_CUDA) return failure(ErrorKind::kInternal, "NCCL joins GPUs only");
-  const auto stream = c10::cuda::getStreamFromExternal(static_cast<cudaStream_t>(device.stream()), static_cast<c10::DeviceIndex>(device.index()));
+  const auto stream =
+      c10::cuda::getStreamFromExternal(static_cast<cudaStream_t>(device.stream()), static_cast<c10::DeviceIndex>(device.index()));
   Membership members{name, host->rank(), std::vector<uint32_t>(host->size()), channel, settings.timeout};
   std::iota(members.members.begin(), members.members.end(), 0);
   auto group = std::make_unique<NcclGroup>(stream, std::move(host), std::move(members));

@@ -37,8 +37,7 @@ void UploadStaging::upload(void *to, const void *from, size_t bytes) {
     const Half &half = halves_[filling_];
     const size_t piece = std::min(bytes - done, kHalfBytes - filled_);
     std::memcpy(half.memory + filled_, static_cast<const std::byte *>(from) + done, piece);
-    C10_CUDA_CHECK(
-        cudaMemcpyAsync(static_cast<std::byte *>(to) + done, half.memory + filled_, piece, cudaMemcpyHostToDevice, stream_));
+    C10_CUDA_CHECK(cudaMemcpyAsync(static_cast<std::byte *>(to) + done, half.memory + filled_, piece, cudaMemcpyHostToDevice, stream_));
     C10_CUDA_CHECK(cudaEventRecord(half.copied, stream_));
     done += piece;
     filled_ = std::min(kHalfBytes, (filled_ + piece + kAlignment - 1) / kAlignment * kAlignment);

@@ -8,8 +8,8 @@
 
 namespace trainhost {
 
-// Two halves of pinned memory. Uploads fill one half, one behind the other, while the GPU still copies from the other; only when a half comes
-// to be filled again must its copies be done. One thread. May throw c10::Error.
+// Two halves of pinned memory. Uploads fill one half, one behind the other, while the GPU still copies from the other; only when a half
+// comes to be filled again must its copies be done. One thread. May throw c10::Error.
 class UploadStaging {
  public:
   // On the current GPU; `stream` outlives it.
