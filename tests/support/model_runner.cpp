@@ -1,6 +1,8 @@
 #include "support/model_runner.h"
 
+#include <new>
 #include <stdexcept>
+#include <utility>
 
 #include "base/random.h"
 
@@ -13,23 +15,34 @@ Value unwrap(Result<Value> result) {
   if constexpr (!std::is_void_v<Value>) return *std::move(result);
 }
 
-th_tensor tensor(void *data, std::span<int64_t> shape, uint8_t code = TH_DTYPE_FLOAT) {
-  return {data, TH_DEVICE_CPU, 0, static_cast<int32_t>(shape.size()), code, 32, 1, shape.data(), nullptr, 0};
-}
-
-th_call call_of(uint32_t unit, bool training) {
-  return {.struct_size = sizeof(th_call),
-          .training = training,
-          .parameter_lifetime = TH_KEEP_UNTIL_BACKWARD,
-          .keep = training,
-          .stream = nullptr,
-          .seed = 1,
-          .random_stream = unit};
-}
-
-constexpr th_tensor kNothing{nullptr, TH_DEVICE_CPU, 0, 0, TH_DTYPE_FLOAT, 32, 1, nullptr, nullptr, 0};
-
 }  // namespace
+
+DeviceArray::DeviceArray(Device &device, Type type, size_t count)
+    : device_(&device), type_(type), count_(count), data_(device.allocate(bytes())) {
+  if (data_ == nullptr) throw std::bad_alloc();
+}
+DeviceArray::DeviceArray(DeviceArray &&other) noexcept
+    : device_(other.device_), type_(other.type_), count_(other.count_), data_(std::exchange(other.data_, nullptr)) {}
+DeviceArray::~DeviceArray() {
+  if (data_ != nullptr) device_->deallocate(data_, bytes());
+}
+
+void DeviceArray::upload(std::span<const float> values) {
+  if (type_ == Type::kFloat32) return device_->upload(data_, values.data(), bytes());
+  std::vector<uint16_t> rounded(count_);
+  cpu_device().round_to_bfloat16(rounded.data(), values.data(), count_);
+  device_->upload(data_, rounded.data(), bytes());
+}
+
+void DeviceArray::upload(std::span<const int32_t> values) { device_->upload(data_, values.data(), bytes()); }
+
+void DeviceArray::download(std::span<float> values) const { device_->download(values.data(), data_, bytes()); }
+
+th_tensor DeviceArray::view(std::span<int64_t> shape) const {
+  const uint8_t code = type_ == Type::kInt32 ? TH_DTYPE_INT : type_ == Type::kBfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT;
+  const uint8_t bits = type_ == Type::kBfloat16 ? 16 : 32;
+  return {data_, device_->type(), device_->index(), static_cast<int32_t>(shape.size()), code, bits, 1, shape.data(), nullptr, 0};
+}
 
 TokenBatch random_documents(const std::vector<std::vector<int32_t>> &lengths, int32_t vocabulary, uint64_t seed) {
   TokenBatch batch;
@@ -53,13 +66,16 @@ TokenBatch random_documents(const std::vector<std::vector<int32_t>> &lengths, in
 
 ModelRunner::ModelRunner(const std::string &plugin, const std::map<std::string, ParameterValue> &parameters, const Options &options,
                          uint64_t seed)
-    : vocabulary_(options.vocabulary) {
+    : device_(*options.device),
+      vocabulary_(options.vocabulary),
+      compute_(options.bfloat16 ? DeviceArray::Type::kBfloat16 : DeviceArray::Type::kFloat32),
+      loss_(device_, DeviceArray::Type::kFloat32, 1) {
   const th_model_options model_options{.struct_size = sizeof(th_model_options),
                                        .vocabulary_size = static_cast<uint32_t>(options.vocabulary),
-                                       .device_type = TH_DEVICE_CPU,
-                                       .device_index = 0,
-                                       .compute_code = TH_DTYPE_FLOAT,
-                                       .compute_bits = 32,
+                                       .device_type = device_.type(),
+                                       .device_index = device_.index(),
+                                       .compute_code = static_cast<uint8_t>(options.bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT),
+                                       .compute_bits = static_cast<uint8_t>(options.bfloat16 ? 16 : 32),
                                        .reserved = 0,
                                        .sequence_length = static_cast<uint32_t>(options.sequence_length),
                                        .tokens = static_cast<uint64_t>(options.tokens)};
@@ -69,14 +85,18 @@ ModelRunner::ModelRunner(const std::string &plugin, const std::map<std::string, 
     size_t count = 1;
     shapes_.emplace_back(info.shape, info.shape + info.rank);
     for (const int64_t extent : shapes_.back()) count *= static_cast<size_t>(extent);
-    parameters_.emplace_back(count);
-    gradients_.emplace_back(count);
-    fill_normal(seed, shapes_.size(), 0, parameters_.back().items());
-    for (float &value : parameters_.back().items()) value = static_cast<float>(info.init_mean + info.init_std * double{value});
+    parameters_.push_back(mirrored(compute_, count));
+    gradients_.push_back(mirrored(DeviceArray::Type::kFloat32, count));
+    fill_normal(seed, shapes_.size(), 0, parameters_.back().host);
+    for (float &value : parameters_.back().host) value = static_cast<float>(info.init_mean + info.init_std * double{value});
   }
   const auto between = static_cast<size_t>(options.tokens * width_);
-  for (size_t unit = 0; unit + 1 < model_->units().size(); ++unit) activations_.emplace_back(between);
-  flowing_ = Buffer<float>(between);
+  for (size_t unit = 0; unit + 1 < model_->units().size(); ++unit) activations_.emplace_back(device_, compute_, between);
+  flowing_.emplace_back(device_, compute_, between);
+}
+
+ModelRunner::Mirrored ModelRunner::mirrored(DeviceArray::Type type, size_t count) {
+  return {std::vector<float>(count), DeviceArray(device_, type, count)};
 }
 
 std::string ModelRunner::name(size_t parameter) const {
@@ -91,42 +111,70 @@ size_t ModelRunner::index(std::string_view wanted) const {
   throw std::out_of_range("no parameter " + std::string(wanted));
 }
 
+// The batch goes to the device, and the parameters as they are now.
 th_batch ModelRunner::describe(TokenBatch &batch, double loss_scale) {
+  for (Mirrored &parameter : parameters_) parameter.device.upload(std::span<const float>(parameter.host));
   row_shapes_.assign(1, {batch.sequences, batch.sequence_length});
   row_shapes_.push_back({static_cast<int64_t>(batch.document_starts.size()), 0});
   row_shapes_.push_back({static_cast<int64_t>(batch.tokens.size()), width_});
-  const auto integers = [&](std::vector<int32_t> &items) { return tensor(items.data(), row_shapes_[0], TH_DTYPE_INT); };
+  batch_.clear();
+  const auto integers = [&](const std::vector<int32_t> &items, std::span<int64_t> shape) {
+    batch_.emplace_back(device_, DeviceArray::Type::kInt32, items.size()).upload(std::span(items));
+    return batch_.back().view(shape);
+  };
+  const auto floats = [&](const std::vector<float> &items) {
+    batch_.emplace_back(device_, DeviceArray::Type::kFloat32, items.size()).upload(std::span(items));
+    return batch_.back().view(row_shapes_[0]);
+  };
   return {.struct_size = sizeof(th_batch),
           .sequences = batch.sequences,
           .sequence_length = batch.sequence_length,
           .document_count = static_cast<uint32_t>(batch.document_starts.size()) - 1,
-          .tokens = integers(batch.tokens),
-          .targets = integers(batch.targets),
-          .loss_weights = tensor(batch.loss_weights.data(), row_shapes_[0]),
-          .positions = integers(batch.positions),
-          .document_starts = tensor(batch.document_starts.data(), std::span(row_shapes_[1]).first(1), TH_DTYPE_INT),
+          .tokens = integers(batch.tokens, row_shapes_[0]),
+          .targets = integers(batch.targets, row_shapes_[0]),
+          .loss_weights = floats(batch.loss_weights),
+          .positions = integers(batch.positions, row_shapes_[0]),
+          .document_starts = integers(batch.document_starts, std::span(row_shapes_[1]).first(1)),
           .loss_scale = loss_scale,
-          .token_losses = kNothing};
+          .token_losses = nothing()};
 }
 
-std::vector<th_tensor> ModelRunner::tensors(std::span<Buffer<float>> buffers, uint32_t unit) const {
+th_call ModelRunner::call_of(uint32_t unit, bool training) const {
+  return {.struct_size = sizeof(th_call),
+          .training = training,
+          .parameter_lifetime = TH_KEEP_UNTIL_BACKWARD,
+          .keep = training,
+          .stream = device_.stream(),
+          .seed = 1,
+          .random_stream = unit};
+}
+
+th_tensor ModelRunner::nothing() const { return {nullptr, device_.type(), device_.index(), 0, TH_DTYPE_FLOAT, 32, 1, nullptr, nullptr, 0}; }
+
+std::vector<th_tensor> ModelRunner::tensors(std::span<const Mirrored> arrays, uint32_t unit) const {
   std::vector<th_tensor> result;
   const th_unit_info &info = model_->units()[unit];
   for (uint32_t i = 0; i < info.parameter_count; ++i) {
     const uint32_t p = info.parameters[i];
-    result.push_back(tensor(buffers[p].data(), const_cast<std::vector<int64_t> &>(shapes_[p])));
+    result.push_back(arrays[p].device.view(const_cast<std::vector<int64_t> &>(shapes_[p])));
   }
   return result;
 }
 
-th_tensor ModelRunner::rows(Buffer<float> &buffer) { return tensor(buffer.data(), row_shapes_[2]); }
-th_tensor ModelRunner::loss_tensor() { return tensor(&loss_, one_); }
+th_tensor ModelRunner::rows(const DeviceArray &array) { return array.view(row_shapes_[2]); }
+th_tensor ModelRunner::loss_tensor() { return loss_.view(one_); }
+
+float ModelRunner::loss() const {
+  float value = 0;
+  loss_.download({&value, 1});
+  return value;
+}
 
 th_saved *ModelRunner::forward(uint32_t unit, const th_batch &batch, bool training) {
   const bool last = unit + 1 == model_->units().size();
   const th_call call = call_of(unit, training);
   const auto parameters = tensors(parameters_, unit);
-  const th_tensor input = unit == 0 ? kNothing : rows(activations_[unit - 1]);
+  const th_tensor input = unit == 0 ? nothing() : rows(activations_[unit - 1]);
   th_tensor output = last ? loss_tensor() : rows(activations_[unit]);
   return unwrap(model_->forward(unit, call, batch, parameters.data(), input, output));
 }
@@ -136,9 +184,9 @@ void ModelRunner::backward(uint32_t unit, const th_batch &batch, th_saved *saved
   const th_call call = call_of(unit, true);
   const auto parameters = tensors(parameters_, unit);
   auto gradients = tensors(gradients_, unit);
-  const th_tensor input = unit == 0 ? kNothing : rows(activations_[unit - 1]);
-  const th_tensor output_gradient = last ? kNothing : rows(flowing_);
-  th_tensor input_gradient = unit == 0 ? kNothing : rows(flowing_);
+  const th_tensor input = unit == 0 ? nothing() : rows(activations_[unit - 1]);
+  const th_tensor output_gradient = last ? nothing() : rows(flowing_[0]);
+  th_tensor input_gradient = unit == 0 ? nothing() : rows(flowing_[0]);
   unwrap(model_->backward(unit, call, batch, parameters.data(), input, saved, output_gradient, input_gradient, gradients.data(),
                           modes.data()));
 }
@@ -150,12 +198,14 @@ void ModelRunner::forward(TokenBatch &batch) {
 
 float ModelRunner::evaluate(TokenBatch &batch, double loss_scale, std::vector<float> *token_losses) {
   th_batch described = describe(batch, loss_scale);
+  const DeviceArray losses(device_, DeviceArray::Type::kFloat32, batch.tokens.size());
+  if (token_losses != nullptr) described.token_losses = losses.view(row_shapes_[0]);
+  for (uint32_t unit = 0; unit < model_->units().size(); ++unit) forward(unit, described, false);
   if (token_losses != nullptr) {
     token_losses->resize(batch.tokens.size());
-    described.token_losses = tensor(token_losses->data(), row_shapes_[0]);
+    losses.download(*token_losses);
   }
-  for (uint32_t unit = 0; unit < model_->units().size(); ++unit) forward(unit, described, false);
-  return loss_;
+  return loss();
 }
 
 float ModelRunner::train(TokenBatch &batch, double loss_scale, const Way &way) {
@@ -178,7 +228,7 @@ float ModelRunner::train(TokenBatch &batch, double loss_scale, const Way &way) {
       const th_call call = call_of(unit, true);
       const auto parameters = tensors(parameters_, unit);
       auto gradients = tensors(gradients_, unit);
-      th_tensor loss = loss_tensor(), input_gradient = rows(flowing_);
+      th_tensor loss = loss_tensor(), input_gradient = rows(flowing_[0]);
       unwrap(model_->loss_and_backward(call, described, parameters.data(), rows(activations_[unit - 1]), loss, input_gradient,
                                        gradients.data(), modes.data()));
     } else {
@@ -186,7 +236,8 @@ float ModelRunner::train(TokenBatch &batch, double loss_scale, const Way &way) {
       backward(unit, described, saved[unit], modes);
     }
   }
-  return loss_;
+  for (Mirrored &gradient : gradients_) gradient.device.download(gradient.host);
+  return loss();
 }
 
 std::vector<float> ModelRunner::logits(TokenBatch &batch) {
@@ -199,8 +250,10 @@ std::vector<float> ModelRunner::logits(TokenBatch &batch) {
   for (size_t i = 0; i < chosen.size(); ++i) chosen[i] = static_cast<int32_t>(i);
   std::vector<float> result(chosen.size() * static_cast<size_t>(vocabulary_));
   std::array<int64_t, 2> shape{static_cast<int64_t>(chosen.size()), vocabulary_};
-  th_tensor output = tensor(result.data(), shape);
+  const DeviceArray logits(device_, DeviceArray::Type::kFloat32, result.size());
+  th_tensor output = logits.view(shape);
   unwrap(model_->logits(call, described, parameters.data(), rows(activations_[last - 1]), chosen, output));
+  logits.download(result);
   return result;
 }
 

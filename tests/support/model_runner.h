@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "data/batch.h"
-#include "device/buffer.h"
+#include "device/device.h"
 #include "plugin_host/adapters/model.h"
 #include "support/plugin_under_test.h"
 
@@ -20,11 +20,35 @@ namespace trainhost {
 // vocabulary.
 TokenBatch random_documents(const std::vector<std::vector<int32_t>> &lengths, int32_t vocabulary, uint64_t seed);
 
+// `count` items of 4 or 2 bytes in a device's memory. Movable.
+class DeviceArray {
+ public:
+  enum class Type { kFloat32, kBfloat16, kInt32 };
+  DeviceArray(Device &device, Type type, size_t count);
+  DeviceArray(DeviceArray &&other) noexcept;
+  ~DeviceArray();
+
+  void upload(std::span<const float> values);  // rounded to nearest even where bfloat16
+  void upload(std::span<const int32_t> values);
+  void download(std::span<float> values) const;
+  th_tensor view(std::span<int64_t> shape) const;
+
+ private:
+  size_t bytes() const { return count_ * (type_ == Type::kBfloat16 ? 2 : 4); }
+
+  Device *device_;
+  Type type_;
+  size_t count_;
+  void *data_;
+};
+
 class ModelRunner {
  public:
   struct Options {
     int32_t vocabulary = 0, sequence_length = 0;
     int64_t tokens = 0;
+    Device *device = &cpu_device();  // outlives the runner
+    bool bfloat16 = false;           // the compute dtype
   };
   // Throws std::runtime_error when the plugin refuses. Parameters are filled with their initial distribution.
   ModelRunner(const std::string &plugin, const std::map<std::string, ParameterValue> &parameters, const Options &options,
@@ -34,8 +58,9 @@ class ModelRunner {
   size_t parameter_count() const { return model_->parameters().size(); }
   std::string name(size_t parameter) const;
   size_t index(std::string_view name) const;
-  std::span<float> parameter(size_t index) { return parameters_[index].items(); }
-  std::span<float> gradient(size_t index) { return gradients_[index].items(); }
+  // Copies on the CPU: parameters as the next call takes them, gradients as the last train left them.
+  std::span<float> parameter(size_t index) { return parameters_[index].host; }
+  std::span<float> gradient(size_t index) { return gradients_[index].host; }
 
   // The loss by forward of all units, in evaluation mode; token_losses filled when not null. loss_scale as in th_batch.
   float evaluate(TokenBatch &batch, double loss_scale, std::vector<float> *token_losses = nullptr);
@@ -48,24 +73,33 @@ class ModelRunner {
   float train(TokenBatch &batch, double loss_scale) { return train(batch, loss_scale, Way{}); }
   // [B * T, V]
   std::vector<float> logits(TokenBatch &batch);
-  // What a unit gave last, [B * T, C].
-  std::span<const float> activation(size_t unit) const { return activations_[unit].items(); }
   // Runs all units but the last; the texts of failures are thrown.
   void forward(TokenBatch &batch);
 
  private:
+  struct Mirrored {
+    std::vector<float> host;
+    DeviceArray device;
+  };
+  Mirrored mirrored(DeviceArray::Type type, size_t count);
   th_batch describe(TokenBatch &batch, double loss_scale);
-  std::vector<th_tensor> tensors(std::span<Buffer<float>> buffers, uint32_t unit) const;
+  std::vector<th_tensor> tensors(std::span<const Mirrored> arrays, uint32_t unit) const;
+  th_call call_of(uint32_t unit, bool training) const;
+  th_tensor nothing() const;
+  float loss() const;
   th_saved *forward(uint32_t unit, const th_batch &batch, bool training);
   void backward(uint32_t unit, const th_batch &batch, th_saved *saved, std::span<const uint32_t> modes);
-  th_tensor rows(Buffer<float> &buffer);
+  th_tensor rows(const DeviceArray &array);
   th_tensor loss_tensor();
 
   std::unique_ptr<Model> model_;
+  Device &device_;
   int64_t vocabulary_, width_;
-  std::vector<Buffer<float>> parameters_, gradients_, activations_;
-  Buffer<float> flowing_;  // the gradient between units
-  float loss_ = 0;
+  DeviceArray::Type compute_;
+  std::vector<Mirrored> parameters_, gradients_;
+  std::vector<DeviceArray> activations_, batch_;
+  std::vector<DeviceArray> flowing_;  // one: the gradient between units
+  DeviceArray loss_;
   std::vector<std::vector<int64_t>> shapes_;  // of the parameters
   std::vector<std::array<int64_t, 2>> row_shapes_;
   std::array<int64_t, 1> one_{1};

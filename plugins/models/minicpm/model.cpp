@@ -154,11 +154,15 @@ double Model::measure_peak() {
   return best;
 }
 
+MemoryUse Model::memory_of(uint32_t unit, const BatchShape &shape) const {
+  if (tensors_ != nullptr) return tensors_->unit_memory(unit, shape.rows);
+  if (unit == 0) return {};
+  return unit == last_unit() ? head_.memory(shape) : block_.memory(shape);
+}
+
 MemoryUse Model::unit_memory(uint32_t unit, const th_call &call, int64_t sequences, int64_t sequence_length) const {
   const BatchShape shape{.rows = sequences * sequence_length, .longest_document = sequence_length};
-  if (unit == 0) return {};
-  if (unit == last_unit()) return head_.memory(shape);
-  MemoryUse use = block_.memory(shape);
+  MemoryUse use = memory_of(unit, shape);
   if (!call.training || !call.keep) use.forward += std::exchange(use.saved, 0);  // it is given back when forward ends
   return use;
 }

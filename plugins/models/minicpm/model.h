@@ -36,6 +36,7 @@ class Model {
 
  private:
   uint32_t last_unit() const { return static_cast<uint32_t>(units().size()) - 1; }
+  MemoryUse memory_of(uint32_t unit, const BatchShape &shape) const;  // with all of `saved` kept
   void check_positions(const Batch &batch) const;
 
   sdk::Host host_;

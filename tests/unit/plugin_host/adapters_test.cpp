@@ -15,7 +15,9 @@ namespace {
 // The fixture plugin of that kind, told what to do wrong in which call.
 std::unique_ptr<PluginInstance> misbehaving(const std::string &kind, const std::string &in = "", const std::string &how = "") {
   const Manifest manifest = *read_manifest(fixture_plugin("misbehaving_" + kind));
-  return *PluginInstance::create(manifest, {{"in", {in, true, {}}}, {"how", {how, true, {}}}}, nullptr, {});
+  Parameters parameters{{"in", {in, true, {}}}, {"how", {how, true, {}}}};
+  EXPECT_TRUE(check_parameters(manifest, parameters, {}).empty());  // adds the defaults
+  return *PluginInstance::create(manifest, parameters, nullptr, {});
 }
 
 // The message after the plugin's name, which must be there; the kind too.

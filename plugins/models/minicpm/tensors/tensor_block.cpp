@@ -1,5 +1,7 @@
 #include "tensors/tensor_block.h"
 
+#include <algorithm>
+
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -33,8 +35,23 @@ at::Tensor swiglu_backward(const at::Tensor &gate_up, int64_t feed_forward, cons
 TensorBlock::TensorBlock(const Configuration &configuration, at::Device device, at::ScalarType dtype)
     : attention_(configuration, device, dtype),
       norm_(configuration),
+      width_(configuration.width),
+      heads_(configuration.heads),
+      kv_heads_(configuration.kv_heads),
+      qkv_width_(configuration.qkv_width()),
       feed_forward_(configuration.feed_forward),
       residual_scale_(configuration.residual_scale()) {}
+
+MemoryUse TensorBlock::memory(int64_t rows, at::ScalarType dtype) const {
+  const auto bytes = [&](int64_t columns, size_t item) { return static_cast<size_t>(rows * columns) * item; };
+  const size_t item = at::elementSize(dtype), head_dimension = static_cast<size_t>(width_ / heads_);
+  const size_t rotating = bytes(heads_ + kv_heads_, 3 * sizeof(float) * head_dimension / 2);
+  const size_t attention_backward = bytes(width_ + 2 * qkv_width_, item) + bytes(width_, sizeof(float));
+  const size_t norm_backward = bytes(2 * feed_forward_ + 2 * width_, item) + norm_.backward_bytes(rows);
+  return {.saved = bytes(qkv_width_ + 2 * width_ + 2 * feed_forward_, item) + bytes(heads_, sizeof(float)),
+          .forward = std::max({bytes(width_, item), bytes(feed_forward_, item), rotating}),
+          .backward = std::max({bytes(4 * feed_forward_, item), attention_backward, norm_backward})};
+}
 
 TensorBlock::Saved TensorBlock::forward(const TensorBatch &batch, std::span<const at::Tensor> w, const at::Tensor &x,
                                         at::Tensor output) const {
@@ -50,39 +67,49 @@ TensorBlock::Saved TensorBlock::forward(const TensorBatch &batch, std::span<cons
   return saved;
 }
 
-void TensorBlock::backward(const TensorBatch &batch, std::span<const at::Tensor> w, const at::Tensor &x, Saved saved, const at::Tensor &dy,
-                           const at::Tensor &dx, std::span<const at::Tensor> parameter_gradients, const bool *add) const {
-  const auto gradient = [&](BlockParameter which, const at::Tensor &d_output, const at::Tensor &of_input, double scale) {
-    product(d_output.t(), of_input, parameter_gradients[which], scale, add[which]);  // dW = scale dO^T I
-  };
-  const auto through = [](const at::Tensor &d_output, const at::Tensor &weight) { return at::mm(d_output, weight); };
-  const auto norm_backward = [&](BlockParameter which, const at::Tensor &d_normed, const at::Tensor &of_input,
-                                 const at::Tensor &inverse_rms, const at::Tensor &skipped) {
-    norm_.backward(d_normed, of_input, w[which], inverse_rms, skipped, {dx, parameter_gradients[which], add[which]});
-  };
-
-  // Feed-forward: from dy to the gradient of middle, which goes to dx.
-  at::Tensor d_hidden = at::empty({batch.rows, feed_forward_}, dy.options());
-  product(dy, w[kDown], d_hidden, residual_scale_);
-  gradient(kDown, dy, swiglu(saved.gate_up, feed_forward_), residual_scale_);
-  const at::Tensor d_gate_up = swiglu_backward(saved.gate_up, feed_forward_, d_hidden);
-  saved.gate_up.reset();
-  {
-    const auto [normed, inverse_rms] = norm_.forward(saved.middle, w[kFeedForwardNorm]);
-    gradient(kGateUp, d_gate_up, normed, 1);
-    norm_backward(kFeedForwardNorm, through(d_gate_up, w[kGateUp]), saved.middle, inverse_rms, dy);
-  }
+void TensorBlock::backward(const TensorBatch &batch, std::span<const at::Tensor> parameters, const at::Tensor &input, Saved saved,
+                           const at::Tensor &output_gradient, const Gradients &gradients) const {
+  feed_forward_backward(parameters, saved, output_gradient, gradients);
   saved.middle.reset();
+  saved.gate_up.reset();
+  attention_backward(batch, parameters, input, std::move(saved), gradients);
+}
 
-  // Attention: from the gradient of middle to that of x.
-  gradient(kOut, dx, saved.attention.output, residual_scale_);
-  at::Tensor d_attended = at::empty_like(saved.attention.output);
-  product(dx, w[kOut], d_attended, residual_scale_);
+// dW = scale dO^T I
+void TensorBlock::Gradients::of_weight(BlockParameter which, const at::Tensor &d_output, const at::Tensor &of_input, double scale) const {
+  product(d_output.t(), of_input, parameters[which], scale, add[which]);
+}
+
+// From the gradient of the output to that of middle, which goes to the input's place.
+void TensorBlock::feed_forward_backward(std::span<const at::Tensor> w, const Saved &saved, const at::Tensor &dy,
+                                        const Gradients &gradients) const {
+  at::Tensor d_gate_up;
+  {
+    const at::Tensor d_hidden = at::empty({dy.size(0), feed_forward_}, dy.options());
+    product(dy, w[kDown], d_hidden, residual_scale_);
+    gradients.of_weight(kDown, dy, swiglu(saved.gate_up, feed_forward_), residual_scale_);
+    d_gate_up = swiglu_backward(saved.gate_up, feed_forward_, d_hidden);
+  }
+  const auto [normed, inverse_rms] = norm_.forward(saved.middle, w[kFeedForwardNorm]);
+  gradients.of_weight(kGateUp, d_gate_up, normed, 1);
+  norm_.backward(at::mm(d_gate_up, w[kGateUp]), saved.middle, w[kFeedForwardNorm], inverse_rms, dy,
+                 {gradients.input, gradients.parameters[kFeedForwardNorm], gradients.add[kFeedForwardNorm]});
+}
+
+// From the gradient of middle to that of the input, in one place.
+void TensorBlock::attention_backward(const TensorBatch &batch, std::span<const at::Tensor> w, const at::Tensor &x, Saved saved,
+                                     const Gradients &gradients) const {
+  const at::Tensor &d_middle = gradients.input;
+  gradients.of_weight(kOut, d_middle, saved.attention.output, residual_scale_);
+  at::Tensor d_attended = at::empty_like(d_middle);
+  product(d_middle, w[kOut], d_attended, residual_scale_);
   const at::Tensor d_qkv = attention_.backward(batch, saved.qkv, saved.attention, d_attended);
+  d_attended.reset();
   saved = Saved();
   const auto [normed, inverse_rms] = norm_.forward(x, w[kAttentionNorm]);
-  gradient(kQkv, d_qkv, normed, 1);
-  norm_backward(kAttentionNorm, through(d_qkv, w[kQkv]), x, inverse_rms, dx);
+  gradients.of_weight(kQkv, d_qkv, normed, 1);
+  norm_.backward(at::mm(d_qkv, w[kQkv]), x, w[kAttentionNorm], inverse_rms, d_middle,
+                 {gradients.input, gradients.parameters[kAttentionNorm], gradients.add[kAttentionNorm]});
 }
 
 }  // namespace trainhost::minicpm

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "parameters.h"
+#include "scratch.h"
 #include "tensors/tensor_attention.h"
 #include "tensors/tensor_rms_norm.h"
 
@@ -20,17 +21,31 @@ class TensorBlock {
     at::Tensor middle, gate_up;
   };
 
+  // As the operators allocate: what is live at once at the widest points.
+  MemoryUse memory(int64_t rows, at::ScalarType dtype) const;
+
   // output [R, C] from input [R, C]; parameters in the order of BlockParameter.
   Saved forward(const TensorBatch &batch, std::span<const at::Tensor> parameters, const at::Tensor &input, at::Tensor output) const;
-  // input_gradient [R, C] may be output_gradient. add[i]: parameter_gradients[i] is added to, else overwritten. Consumes what was saved.
+  struct Gradients {
+    at::Tensor input;                        // [R, C], overwritten; may be output_gradient
+    std::span<const at::Tensor> parameters;  // float32, in the order of BlockParameter
+    const bool *add;                         // one each: added to, else overwritten
+
+    void of_weight(BlockParameter which, const at::Tensor &d_output, const at::Tensor &of_input, double scale) const;
+  };
+  // Consumes what was saved.
   void backward(const TensorBatch &batch, std::span<const at::Tensor> parameters, const at::Tensor &input, Saved saved,
-                const at::Tensor &output_gradient, const at::Tensor &input_gradient, std::span<const at::Tensor> parameter_gradients,
-                const bool *add) const;
+                const at::Tensor &output_gradient, const Gradients &gradients) const;
 
  private:
+  void feed_forward_backward(std::span<const at::Tensor> parameters, const Saved &saved, const at::Tensor &output_gradient,
+                             const Gradients &gradients) const;
+  void attention_backward(const TensorBatch &batch, std::span<const at::Tensor> parameters, const at::Tensor &input, Saved saved,
+                          const Gradients &gradients) const;
+
   TensorAttention attention_;
   TensorRmsNorm norm_;
-  int64_t feed_forward_;
+  int64_t width_, heads_, kv_heads_, qkv_width_, feed_forward_;
   double residual_scale_;
 };
 

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "parameters.h"
+#include "scratch.h"
 #include "tensors/tensor_batch.h"
 #include "tensors/tensor_rms_norm.h"
 
@@ -13,6 +14,8 @@ class TensorHead {
  public:
   // A piece is so many rows that it has piece_logits logits or fewer.
   TensorHead(const Configuration &configuration, int64_t piece_logits);
+
+  MemoryUse memory(int64_t rows, at::ScalarType dtype) const;
 
   struct Gradients {
     at::Tensor input;                        // [R, C], overwritten
@@ -28,7 +31,7 @@ class TensorHead {
 
  private:
   TensorRmsNorm norm_;
-  int64_t vocabulary_, piece_rows_;
+  int64_t width_, vocabulary_, piece_rows_;
   double logit_scale_;
 };
 

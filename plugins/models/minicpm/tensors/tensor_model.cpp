@@ -107,8 +107,8 @@ void TensorModel::backward(uint32_t unit, const th_call &call, const th_batch &t
     const at::Tensor loss = at::empty({1}, batch.loss_weights.options());  // known from forward
     parts_->head.loss(batch, weights, wrap(input), loss, &wanted);
   } else {
-    parts_->block.backward(batch, weights, wrap(input), std::move(*kept), wrap(output_gradient), wrap(input_gradient), gradients,
-                           add.items.data());
+    parts_->block.backward(batch, weights, wrap(input), std::move(*kept), wrap(output_gradient),
+                           {wrap(input_gradient), gradients, add.items.data()});
   }
 }
 
@@ -130,6 +130,11 @@ void TensorModel::logits(const th_call &call, const th_tensor *parameters, const
   const OperatorScope scope(parts_->device, call.stream);
   const at::Tensor chosen = at::from_blob(const_cast<int32_t *>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt);
   parts_->head.logits(Tensors(parameters, kHeadParameters), wrap(input).index_select(0, chosen.to(parts_->device)), wrap(output));
+}
+
+MemoryUse TensorModel::unit_memory(uint32_t unit, int64_t rows) const {
+  if (unit == 0) return parts_->embedding.memory(rows);
+  return unit == last_unit() ? parts_->head.memory(rows, parts_->dtype) : parts_->block.memory(rows, parts_->dtype);
 }
 
 // Products of large matrices, enqueued one after the other, in about a quarter of a second.

@@ -8,6 +8,7 @@
 
 #include "configuration.h"
 #include "parameters.h"
+#include "scratch.h"
 
 namespace trainhost::minicpm {
 
@@ -37,6 +38,7 @@ class TensorModel {
   // As the extensions of ../model.h say.
   void logits(const th_call &call, const th_tensor *parameters, const th_tensor &input, std::span<const int32_t> rows, th_tensor &output);
   double measure_peak();
+  MemoryUse unit_memory(uint32_t unit, int64_t rows) const;
 
  private:
   uint32_t last_unit() const { return static_cast<uint32_t>(units().size()) - 1; }

@@ -17,6 +17,9 @@ class TensorRmsNorm {
   };
   Output forward(const at::Tensor &x, const at::Tensor &weight) const;
 
+  // Temporaries of backward.
+  size_t backward_bytes(int64_t rows) const { return 4 * sizeof(float) * static_cast<size_t>(rows * width_); }
+
   struct Gradients {
     at::Tensor dx;               // [R, C]; may be `skipped`
     at::Tensor weight_gradient;  // [C] float32
