@@ -230,7 +230,7 @@ TEST(ModelAdapter, DoesWithoutOptionalSlots) {
   loss_tensor.data = &loss;
   gradient_tensor.data = &gradient;
   th_call call{};
-  call.training = 1;
+  call.training = call.keep = 1;
   const auto done = (*least)->loss_and_backward(call, th_batch{}, nullptr, th_tensor{}, loss_tensor, gradient_tensor, nullptr, nullptr);
   ASSERT_TRUE(done) << done.error().message;
   EXPECT_EQ(loss, 2.5F);
