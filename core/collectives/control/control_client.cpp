@@ -212,6 +212,8 @@ class Client : public ControlChannel {
     const tcp::endpoint endpoint = alike->endpoint();
     co_await socket.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
     if (error) obstacle = error == asio::error::operation_aborted ? "it does not answer" : error.message();
+    // TCP connects a socket to itself where nobody listens and its own port happens to be the one it calls.
+    if (obstacle.empty() && socket.local_endpoint(error) == endpoint) obstacle = "nobody listens there";
   }
 
   asio::awaitable<void> greet(tcp::socket &socket, const Challenge &own, Challenge &master, std::string &obstacle) {
