@@ -1,7 +1,5 @@
 #include "libtorch/tensor.h"
 
-#include <string>
-
 #include <ATen/Context.h>
 #include <ATen/ops/from_blob.h>
 
@@ -43,6 +41,11 @@ at::Tensor wrap(const th_tensor &tensor, at::IntArrayRef shape) {
   const auto options = at::TensorOptions().dtype(dtype_of(tensor.dtype_code, tensor.dtype_bits)).device(device);
   void *const data = static_cast<char *>(tensor.data) + tensor.byte_offset;
   return at::for_blob(data, shape).options(options).target_device(device).make_tensor();
+}
+
+std::string first_line_of(const c10::Error &error) {
+  const std::string text = error.what_without_backtrace();
+  return text.substr(0, text.find('\n'));
 }
 
 OperatorScope::OperatorScope(at::Device device, void *stream) {

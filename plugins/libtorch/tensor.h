@@ -3,10 +3,12 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/StreamGuard.h>
+#include <c10/util/Exception.h>
 
 #include "trainhost/cpp/plugin.hpp"
 
@@ -23,6 +25,9 @@ at::ScalarType dtype_of(uint8_t code, uint8_t bits);
 at::Tensor wrap(const th_tensor &tensor);
 at::Tensor wrap(const th_tensor &tensor, at::IntArrayRef shape);
 
+// Without LibTorch's advice and stack trace.
+std::string first_line_of(const c10::Error &error);
+
 // While it lives, operators of this thread record no gradients and, on CUDA, are enqueued on `stream` (a cudaStream_t; null is the
 // default stream) of `device`.
 class OperatorScope {
@@ -33,5 +38,18 @@ class OperatorScope {
   c10::InferenceMode no_autograd_;
   std::optional<c10::StreamGuard> stream_;
 };
+
+// Runs body with operators on the stream. What LibTorch throws becomes a Failure of one line: TH_OUT_OF_MEMORY where that is so.
+template <class Body>
+auto with_operators(at::Device device, void *stream, Body &&body) {
+  try {
+    const OperatorScope scope(device, stream);
+    return body();
+  } catch (const c10::OutOfMemoryError &error) {
+    throw sdk::Failure(TH_OUT_OF_MEMORY, first_line_of(error));
+  } catch (const c10::Error &error) {
+    throw sdk::Failure(TH_INTERNAL, first_line_of(error));
+  }
+}
 
 }  // namespace trainhost::libtorch

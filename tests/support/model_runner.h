@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "data/batch.h"
-#include "device/device.h"
 #include "plugin_host/adapters/model.h"
+#include "support/device_array.h"
 #include "support/plugin_under_test.h"
 
 namespace trainhost {
@@ -19,28 +19,6 @@ namespace trainhost {
 // A batch of documents of the given lengths, B of sequences of T tokens, all loss weights 1; tokens and targets random below the
 // vocabulary.
 TokenBatch random_documents(const std::vector<std::vector<int32_t>> &lengths, int32_t vocabulary, uint64_t seed);
-
-// `count` items of 4 or 2 bytes in a device's memory. Movable.
-class DeviceArray {
- public:
-  enum class Type { kFloat32, kBfloat16, kInt32 };
-  DeviceArray(Device &device, Type type, size_t count);
-  DeviceArray(DeviceArray &&other) noexcept;
-  ~DeviceArray();
-
-  void upload(std::span<const float> values);  // rounded to nearest even where bfloat16
-  void upload(std::span<const int32_t> values);
-  void download(std::span<float> values) const;
-  th_tensor view(std::span<int64_t> shape) const;
-
- private:
-  size_t bytes() const { return count_ * (type_ == Type::kBfloat16 ? 2 : 4); }
-
-  Device *device_;
-  Type type_;
-  size_t count_;
-  void *data_;
-};
 
 class ModelRunner {
  public:

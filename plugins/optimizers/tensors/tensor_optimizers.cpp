@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -22,7 +23,7 @@ namespace {
 
 using trainhost::libtorch::check_device;
 using trainhost::libtorch::device_of;
-using trainhost::libtorch::OperatorScope;
+using trainhost::libtorch::with_operators;
 using trainhost::libtorch::wrap;
 
 constexpr int64_t kBatch = int64_t{32} << 20;  // elements whose scaled gradients exist at a time
@@ -77,16 +78,17 @@ void for_each_batch(const th_update_call &call, std::span<const th_update> updat
   if (updates.empty()) return;
   const at::Device device = device_of(updates.front().master);
   check_device(device);
-  const OperatorScope scope(device, call.stream);
-  const at::Tensor scale = at::for_blob(const_cast<float *>(call.gradient_scale), {})
-                               .options(at::TensorOptions(at::kFloat).device(device))
-                               .target_device(device)
-                               .make_tensor();
-  for (Batch &batch : batches_of(updates, state_count)) {
-    batch.gradients = at::_foreach_mul(batch.gradients, scale);
-    step(batch);
-    if (!batch.copies.empty()) at::_foreach_copy_(batch.copies, batch.copied);
-  }
+  with_operators(device, call.stream, [&] {
+    const at::Tensor scale = at::for_blob(const_cast<float *>(call.gradient_scale), {})
+                                 .options(at::TensorOptions(at::kFloat).device(device))
+                                 .target_device(device)
+                                 .make_tensor();
+    for (Batch &batch : batches_of(updates, state_count)) {
+      batch.gradients = at::_foreach_mul(batch.gradients, scale);
+      step(batch);
+      if (!batch.copies.empty()) at::_foreach_copy_(batch.copies, batch.copied);
+    }
+  });
 }
 
 void adamw(const AdamWSettings &settings, const th_update_call &call, std::span<const th_update> updates) {
@@ -101,9 +103,15 @@ void adamw(const AdamWSettings &settings, const th_update_call &call, std::span<
 
 void sgd(const SgdSettings &settings, const th_update_call &call, std::span<const th_update> updates, bool has_buffer) {
   for_each_batch(call, updates, has_buffer ? 1 : 0, [&](Batch &batch) {
-    at::_fused_sgd_(batch.masters, batch.gradients, batch.states[0], settings.weight_decay * batch.weight_decay_multiplier,
-                    settings.momentum, batch.learning_rate, /*dampening=*/0, settings.nesterov, /*maximize=*/false,
-                    /*is_first_step=*/false);
+    double weight_decay = settings.weight_decay * batch.weight_decay_multiplier;
+    std::vector<at::Tensor> &buffers = batch.states[0];
+    if (settings.momentum == 0 && has_buffer) {  // which the fused one refuses: the buffer forgets all but this gradient
+      at::_foreach_add_(batch.gradients, batch.masters, std::exchange(weight_decay, 0));
+      at::_foreach_copy_(buffers, batch.gradients);
+      buffers.clear();
+    }
+    at::_fused_sgd_(batch.masters, batch.gradients, buffers, weight_decay, settings.momentum, batch.learning_rate, /*dampening=*/0,
+                    settings.nesterov && settings.momentum != 0, /*maximize=*/false, /*is_first_step=*/false);
   });
 }
 

@@ -14,7 +14,7 @@ namespace trainhost {
 struct MinicpmPlace {
   std::string name;
   std::string plugin;  // as plugin_under_test takes it
-  bool on_cuda = false, bfloat16 = false;
+  bool bfloat16 = false;
 
   friend std::ostream &operator<<(std::ostream &out, const MinicpmPlace &place) { return out << place.name; }
 

@@ -133,7 +133,7 @@ void expect_refusal(const std::function<void(th_update &)> &spoil, const std::st
 TEST(AdamW, RefusesAllWhenOneTensorIsWrong) {
   static int64_t two = 2, strides = 2;
   expect_refusal([](th_update &update) { update.gradient.dtype_bits = 16; }, "the gradient of");
-  expect_refusal([](th_update &update) { update.master.device_type = TH_DEVICE_CUDA; }, "the CPU");
+  expect_refusal([](th_update &update) { update.master.device_type = TH_DEVICE_CUDA; }, "is on CUDA device 0; expected the CPU");
   expect_refusal([](th_update &update) { update.gradient.shape = &two; }, "has shape [2]; expected [3]");
   expect_refusal([](th_update &update) { update.gradient.strides = &strides; }, "is not contiguous");
   expect_refusal([](th_update &update) { update.master.data = nullptr; }, "has no data");
