@@ -34,7 +34,12 @@ Result<std::unique_ptr<Processes>> Processes::join(const Recipe::Parallel &setti
   const ControlSettings &control = processes->settings_;
   TRAINHOST_TRY(processes->control_, ControlChannel::connect(launch, control));
   processes->control_->on_stop([] { request_stop(); });
-  TRAINHOST_TRY(processes->world_, trainhost::join(launch, control, *processes->control_));
+  auto world = trainhost::join(launch, control, *processes->control_);
+  if (!world) {
+    processes->control_->leave(world.error().message);
+    return tl::unexpected(world.error());
+  }
+  processes->world_ = *std::move(world);
   return processes;
 }
 
