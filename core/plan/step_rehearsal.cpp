@@ -46,7 +46,7 @@ Result<> StepRehearsal::train(const RehearsedBatches &batches) {
   micro_batches_ = batches.count;
   done_ = 0;
   std::map<uint32_t, Pass> under_way;
-  const CountedBlock losses = block(MemoryPart::kData, batches.count);
+  const CountedBlock losses = block(MemoryPart::kActivations, batches.count);
   for (const auto &[forwards, i] : one_forward_one_backward(process_.stage, process_.stages, batches.count)) {
     if (forwards) {
       Pass &pass = under_way[i];
