@@ -10,14 +10,14 @@
 #include "collectives/agreement.h"
 
 namespace trainhost {
-
 namespace {
 
 // What must be equal on all ranks beside what a checkpoint's fingerprints compare.
-std::string how_shared(const Recipe &recipe) {
-  return fmt::format("sharding {}, {} pipeline stages, recompute {}, asynchronous {}", recipe.parallel.sharding,
-                     recipe.parallel.pipeline_stages, recipe.training.recompute ? std::to_string(*recipe.training.recompute) : "auto",
-                     recipe.checkpoint.asynchronous);
+std::string how_shared(const Recipe &recipe, const Compute &compute) {
+  return fmt::format("on {} in {}, sharding {}, {} pipeline stages, recompute {}, asynchronous {}",
+                     compute.device->type() == TH_DEVICE_CUDA ? "GPUs" : "CPUs", compute.bfloat16 ? "bf16" : "fp32",
+                     recipe.parallel.sharding, recipe.parallel.pipeline_stages,
+                     recipe.training.recompute ? std::to_string(*recipe.training.recompute) : "auto", recipe.checkpoint.asynchronous);
 }
 
 }  // namespace
@@ -79,7 +79,6 @@ Result<> Run::open_device() {
   if (wanted == "cuda" || (wanted == "auto" && cuda_is_there())) {
     TRAINHOST_TRY(gpu_, open_cuda_device(static_cast<int32_t>(processes_.local_rank())));
     compute_.device = gpu_.get();
-    events_.device = gpu_.get();
   }
   compute_.bfloat16 = recipe().run.precision == "bf16" || (recipe().run.precision == "auto" && gpu_ != nullptr);
   return {};
@@ -94,8 +93,10 @@ Result<> Run::split_groups() {
 }
 
 Result<> Run::load_model() {
-  TRAINHOST_TRY(phases_, PhaseParts::create(recipe(), checked_.plugins, axis_, events_));
-  TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, events_));
+  PluginEvents on_device = events_;
+  on_device.device = compute_.device;
+  TRAINHOST_TRY(phases_, PhaseParts::create(recipe(), checked_.plugins, axis_, on_device));
+  TRAINHOST_TRY(auto instance, PluginInstance::create(checked_.plugins.model, recipe().model.parameters, &axis_, on_device));
   TRAINHOST_TRY(model_, Model::create(std::move(instance), model_options(axis_, corpus_->tokenizer().vocabulary_size(), compute_)));
   TRAINHOST_CHECK(phases_.check_states(recipe(), *model_));
   TRAINHOST_TRY(const Spread spread, groups_.spread(*model_, sharding_of(recipe().parallel.sharding), compute_));
@@ -113,7 +114,7 @@ Result<> Run::load_model() {
 Result<> Run::check_same() const {
   const Fingerprints prints = fingerprints();
   TRAINHOST_CHECK(processes_.check_same("recipe", prints.recipe));
-  TRAINHOST_CHECK(processes_.check_same("way to share the work ([parallel] and [training])", how_shared(recipe())));
+  TRAINHOST_CHECK(processes_.check_same("way to share the work ([parallel] and [training])", how_shared(recipe(), compute_)));
   for (const auto &[kind, plugin] : prints.plugins) TRAINHOST_CHECK(processes_.check_same(kind + " plugin", plugin));
   TRAINHOST_CHECK(processes_.check_same("tokenizer", prints.tokenizer));
   return processes_.check_same("text", prints.data);

@@ -1,6 +1,7 @@
 #include "app/verbs.h"
 
 #include <iostream>
+#include <new>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -46,7 +47,7 @@ void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
   out.flush();
 }
 
-Result<> train_together(const CheckedRecipe &checked, const StartOptions &start, Processes &processes) {
+Result<> train_together(const CheckedRecipe &checked, const StartOptions &start, Processes &processes) try {
   const auto console = processes.first() ? open_console() : nullptr;
   std::vector<Finished> runs;
   TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
@@ -60,6 +61,11 @@ Result<> train_together(const CheckedRecipe &checked, const StartOptions &start,
   }
   if (runs.size() > 1 && processes.first()) print_comparison(runs, std::cout);
   return {};
+} catch (const std::bad_alloc &) {
+  return failure(
+      ErrorKind::kInternal,
+      "memory ran out; trainhost plan --memory says what the run takes, and training.memory limits it: take a smaller micro_batch, "
+      "recompute, or cut more over the processes (parallel.sharding)");
 }
 
 void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {

@@ -1,17 +1,15 @@
 #include "collectives/c10d_module.h"
 
-#include <filesystem>
-
 #include <dlfcn.h>
 #include <fmt/format.h>
+
+#include "base/program.h"
 
 namespace trainhost {
 namespace {
 
 Result<const C10dModule *> load() {
-  std::error_code code;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", code);
-  const std::string path = (program.parent_path().parent_path() / "lib" / "libtrainhost_c10d.so").string();
+  const std::string path = installation_folder() + "/lib/libtrainhost_c10d.so";
   void *library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return failure(ErrorKind::kInternal, fmt::format("{}: cannot be loaded: {}", path, ::dlerror()));
   const auto entry = reinterpret_cast<const C10dModule *(*)()>(::dlsym(library, "trainhost_c10d_module"));

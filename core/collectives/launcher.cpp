@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/program.h"
 #include "base/stop_request.h"
 #include "collectives/control/greeting.h"
 #include "collectives/network.h"
@@ -264,7 +265,7 @@ std::vector<std::string> own_command() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   std::vector<std::string> command;
   for (std::string argument; std::getline(file, argument, '\0');) command.push_back(argument);
-  command.front() = std::filesystem::read_symlink("/proc/self/exe").string();
+  command.front() = program_path();
   return command;
 }
 

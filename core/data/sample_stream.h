@@ -25,8 +25,8 @@ class SampleStream {
                                                       const DatasetMixer &mixer);
   ~SampleStream();
 
-  // The micro-batches of a step that are the share's, the last possibly of fewer sequences. Pure. Many threads at once. Fails with kData when a token
-  // store was changed since it was opened.
+  // The micro-batches of a step that are the share's, the last possibly of fewer sequences. Pure. Many threads at once. Fails with kData
+  // when a token store was changed since it was opened.
   Result<StepBatch> step(uint64_t step, Share share = {}) const;
 
   // Held-out windows of a source at a sequence length, max_tokens of them at most but one window at least, packed by best fit and in

@@ -3,19 +3,15 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include "base/program.h"
 #include "device/cuda_driver.h"
 #include "device/cuda_module.h"
 #include "device/device.h"
 
 namespace trainhost {
-
 namespace {
 
-std::string module_path() {
-  std::error_code code;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", code);
-  return (program.parent_path().parent_path() / "lib" / "libtrainhost_cuda.so").string();
-}
+std::string module_path() { return installation_folder() + "/lib/libtrainhost_cuda.so"; }
 
 bool exists(const std::string &path) {
   std::error_code code;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/file_system.h"
+#include "base/program.h"
 #include "recipe/reader.h"
 
 namespace trainhost {
@@ -81,9 +82,7 @@ std::vector<std::string> PluginRegistry::default_folders() {
     if (end > 0) folders.push_back(std::filesystem::absolute(rest.substr(0, end)).lexically_normal().string());
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  std::error_code code;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", code);
-  if (!code) folders.push_back((program.parent_path().parent_path() / "plugins").string());
+  if (const std::string folder = installation_folder(); !folder.empty()) folders.push_back(folder + "/plugins");
   return folders;
 }
 

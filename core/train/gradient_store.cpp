@@ -4,6 +4,7 @@
 #include <utility>
 
 namespace trainhost {
+
 GradientStore::GradientStore(const Model &model, const ParameterStore &parameters, Reduction reduction)
     : model_(&model), parameters_(&parameters), reduction_(reduction) {
   const ParameterLayout &layout = parameters.layout();

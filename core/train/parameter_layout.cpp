@@ -6,10 +6,6 @@
 namespace trainhost {
 namespace {
 
-constexpr size_t kAlignment = 16;  // floats: 64 bytes
-
-size_t aligned(size_t count) { return (count + kAlignment - 1) / kAlignment * kAlignment; }
-
 // Where a group may be cut: between its parameters, and between the blocks of one where the optimizer allows it.
 std::vector<size_t> possible_cuts(const ParameterGroup &group, std::span<const th_parameter_info> infos, bool through_parameters) {
   std::vector<size_t> places;
@@ -35,6 +31,11 @@ std::vector<size_t> cut(const ParameterGroup &group, const std::vector<size_t> &
 }
 
 }  // namespace
+
+size_t aligned(size_t count) {
+  constexpr size_t kAlignment = 16;  // 64 bytes
+  return (count + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 size_t element_count(const th_parameter_info &info) {
   size_t count = 1;

@@ -61,6 +61,9 @@ class ParameterLayout {
   std::vector<std::vector<uint32_t>> groups_of_unit_;
 };
 
+// How many elements the parameter has.
 size_t element_count(const th_parameter_info &info);
+// So many floats rounded up to whole cache lines, where the next buffer may begin.
+size_t aligned(size_t count);
 
 }  // namespace trainhost

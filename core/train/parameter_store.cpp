@@ -14,8 +14,6 @@ namespace {
 
 constexpr int64_t kFillPiece = 1 << 16;
 
-size_t aligned(size_t count) { return (count + 15) / 16 * 16; }  // 64 bytes
-
 std::string_view view(th_string text) { return {text.data, text.length}; }
 std::span<const int64_t> shape_of(const th_parameter_info &info) { return {info.shape, static_cast<size_t>(info.rank)}; }
 

@@ -41,10 +41,12 @@ Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins 
                                        return Optimizer::create(std::move(instance));
                                      }));
   th_progress run = axis.progress(0);
+  PluginEvents on_host = events;  // a scheduler computes on the CPU wherever the model does
+  on_host.device = &cpu_device();
   TRAINHOST_TRY(parts.schedulers,
                 per_phase<LrScheduler>(recipe, recipe.schedule.parameters, &Overrides::schedule,
                                        [&](const Parameters &parameters) -> Result<std::unique_ptr<LrScheduler>> {
-                                         TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, events));
+                                         TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, on_host));
                                          return LrScheduler::create(std::move(instance), run);
                                        }));
   return parts;

@@ -9,8 +9,8 @@
 
 namespace trainhost {
 
-// The plugin NAME of the build tree's plugins/ folder, or the one at a path, with the given parameters; all others have their defaults. Amounts are resolved
-// on `axis`. Throws std::runtime_error, which fails the test, when the file, its kind or the parameters are not right.
+// The plugin NAME of the build tree's plugins/ folder, or the one at a path, with the given parameters; all others have their defaults.
+// Amounts are resolved on `axis`. Throws std::runtime_error, which fails the test, when the file, its kind or the parameters are not right.
 //
 //   auto optimizer = *Optimizer::create(plugin_under_test(PluginKind::kOptimizer, "adamw", {{"beta1", 0.8}}));
 std::unique_ptr<PluginInstance> plugin_under_test(PluginKind kind, const std::string &name,

@@ -41,7 +41,8 @@ TEST(ExactSum, IsTheSumOfRandomTermsInAnyOrderAndCut) {
   std::mt19937_64 random(1);
   std::uniform_real_distribution<double> uniform(-1, 1);
   std::vector<double> terms(10000);
-  for (double &term : terms) term = std::ldexp(std::round(std::ldexp(uniform(random), 40)), -40);  // multiples of 2^-40: exact in a long double
+  for (double &term : terms)
+    term = std::ldexp(std::round(std::ldexp(uniform(random), 40)), -40);  // multiples of 2^-40: exact in a long double
   long double expected = 0;
   for (const double term : terms) expected += term;
   const double whole = sum_of(terms);

@@ -349,11 +349,12 @@ TEST_F(Reader, FingerprintsWhatTrainingDependsOn) {
   EXPECT_EQ(trunk.size(), 64u);
   for (const char *same :
        {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5", "checkpoint.keep=9",
-        "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1", "training.recompute=all", "training.memory=1GiB", "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
+        "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1", "training.recompute=all",
+        "training.memory=1GiB", "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
     EXPECT_EQ(fingerprint({same}), trunk) << same;
-  for (const char *other :
-       {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3", "packing.document_mask=true",
-        "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9", "training.gradient_clip=0.0", "run.reduction=fast", "training.micro_batch=auto"})
+  for (const char *other : {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3",
+                            "packing.document_mask=true", "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9",
+                            "training.gradient_clip=0.0", "run.reduction=fast", "training.micro_batch=auto"})
     EXPECT_NE(fingerprint({other}), trunk) << other;
 }
 

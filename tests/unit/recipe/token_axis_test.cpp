@@ -40,9 +40,9 @@ TEST(TokenAxis, CutsStepsSoThatAllRanksHaveAsManyMicroBatches) {
   Recipe shared = recipe(4800, 480, {phase("train")});  // 48 sequences of 10 tokens
   shared.training.micro_batch_tokens = 100;
   EXPECT_EQ(TokenAxis(shared, 1).phases()[0].micro_batch_sequences, 10u);
-  EXPECT_EQ(TokenAxis(shared, 2).phases()[0].micro_batch_sequences, 8u);   // of 24
-  EXPECT_EQ(TokenAxis(shared, 3).phases()[0].micro_batch_sequences, 8u);   // of 16
-  EXPECT_EQ(TokenAxis(shared, 4).phases()[0].micro_batch_sequences, 6u);   // of 12
+  EXPECT_EQ(TokenAxis(shared, 2).phases()[0].micro_batch_sequences, 8u);  // of 24
+  EXPECT_EQ(TokenAxis(shared, 3).phases()[0].micro_batch_sequences, 8u);  // of 16
+  EXPECT_EQ(TokenAxis(shared, 4).phases()[0].micro_batch_sequences, 6u);  // of 12
   EXPECT_EQ(TokenAxis(shared, 48).phases()[0].micro_batch_sequences, 1u);
   shared.training.micro_batch_tokens = 0;
   EXPECT_EQ(TokenAxis(shared, 2).phases()[0].micro_batch_sequences, 24u);
