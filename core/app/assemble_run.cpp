@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "app/run_outline.h"
 #include "base/log.h"
 #include "collectives/agreement.h"
 
@@ -37,20 +36,26 @@ th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, 
   return options;
 }
 
+Result<std::unique_ptr<Device>> open_gpu(const Recipe &recipe, const Processes &processes) {
+  if (!planned_device(recipe).gpu) return std::unique_ptr<Device>();
+  return open_cuda_device(static_cast<int32_t>(processes.local_rank()));
+}
+
 Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console,
                                            const std::atomic<bool> &stop, Processes &processes) {
   ProcessGroup &world = processes.world();
   TRAINHOST_TRY(const uint32_t data_ranks, StageGroups::data_ranks(world.size(), checked.recipe.parallel.pipeline_stages));
   TRAINHOST_CHECK(check_shares(checked.recipe, data_ranks));
-  TRAINHOST_TRY(const MemorySettings memory, decide_memory(checked, processes));
-  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop, processes, data_ranks, memory));
+  auto gpu = open_gpu(checked.recipe, processes);
+  TRAINHOST_CHECK(agreed(world, gpu ? Result<>() : tl::unexpected(gpu.error())));
+  TRAINHOST_TRY(const MemorySettings memory, decide_memory(checked, gpu->get(), processes));
+  std::unique_ptr<Run> run(new Run(std::move(checked), console, stop, processes, data_ranks, memory, *std::move(gpu)));
   run->events_ = {.metric = [r = run.get()](std::string_view name, double value) { r->reporter_.metric(name, value); },
                   .progress =
                       [console](std::string_view what, uint64_t done, uint64_t total) {
                         if (console != nullptr) console->progress(what, done, total);
                       },
                   .cancelled = &stop};
-  TRAINHOST_CHECK(agreed(world, run->open_device()));
   TRAINHOST_CHECK(agreed(world, run->lock_directory()));
   TRAINHOST_CHECK(processes.first_then_others("prepare the data", [&]() -> Result<> {
     TRAINHOST_TRY(run->corpus_, Corpus::assemble(run->checked_, run->axis_, run->events_));
@@ -71,16 +76,6 @@ Result<> Run::lock_directory() {
   if (!processes_.first()) return {};
   TRAINHOST_CHECK(posix_file_system().create_directories(recipe().run.directory));
   TRAINHOST_TRY(lock_, RunLock::acquire(recipe().run.directory));
-  return {};
-}
-
-Result<> Run::open_device() {
-  const std::string &wanted = recipe().run.device;
-  if (wanted == "cuda" || (wanted == "auto" && cuda_is_there())) {
-    TRAINHOST_TRY(gpu_, open_cuda_device(static_cast<int32_t>(processes_.local_rank())));
-    compute_.device = gpu_.get();
-  }
-  compute_.bfloat16 = recipe().run.precision == "bf16" || (recipe().run.precision == "auto" && gpu_ != nullptr);
   return {};
 }
 

@@ -8,6 +8,7 @@
 
 #include "app/corpus.h"
 #include "app/processes.h"
+#include "app/run_outline.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "collectives/process_group.h"
@@ -49,17 +50,18 @@ class Run {
 
  private:
   Run(CheckedRecipe checked, Console *console, const std::atomic<bool> &stop, Processes &processes, uint32_t data_ranks,
-      const MemorySettings &memory)
+      const MemorySettings &memory, std::unique_ptr<Device> gpu)
       : checked_(std::move(checked)),
         console_(console),
         stop_(stop),
         processes_(processes),
         memory_(memory),
         axis_(checked_.recipe, data_ranks, memory.micro_batch_tokens),
+        gpu_(std::move(gpu)),
+        compute_{.device = gpu_ ? gpu_.get() : &cpu_device(), .bfloat16 = planned_device(checked_.recipe).bfloat16},
         activity_(processes) {}
   Result<> lock_directory();
   Result<> check_same() const;
-  Result<> open_device();
   Result<> split_groups();
   Result<> load_model();
   Result<> restore(const StartOptions &options);
@@ -99,5 +101,7 @@ class Run {
 
 // What the model is asked to be able to do for this recipe: the longest sequence and the largest micro-batch of any phase.
 th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, const Compute &compute = {});
+// The GPU on which the recipe wants this process to compute; none: its CPUs. Errors as of open_cuda_device.
+Result<std::unique_ptr<Device>> open_gpu(const Recipe &recipe, const Processes &processes);
 
 }  // namespace trainhost

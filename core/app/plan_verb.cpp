@@ -10,6 +10,30 @@
 namespace trainhost {
 namespace {
 
+// What the run computes.
+struct Work {
+  uint64_t parameters = 0;
+  double operations = 0;  // forward and backward, which is twice forward
+};
+
+Work work_of(const Model &model, const TokenAxis &axis) {
+  Work work;
+  for (const th_parameter_info &info : model.parameters()) work.parameters += element_count(info);
+  uint64_t tokens = 0;
+  for (const PhaseSpan &phase : axis.phases()) tokens += (phase.end_step - phase.first_step) * phase.step_tokens();
+  work.operations = 3 * model.forward_flops_per_token() * static_cast<double>(tokens);
+  return work;
+}
+
+Result<MemoryBudget> budget_of(const Recipe &recipe, const PlannedRun &run) {
+  if (!run.device.gpu) return memory_budget(recipe, cpu_available_bytes(), run.processes);
+  if (recipe.training.memory_bytes > 0) return memory_budget(recipe, 0, 1);
+  const RecipeError error{{recipe.file, 1, 1},
+                          "`training.memory`: a run on GPUs is planned within the memory of one of them; say how much that is, for "
+                          "example memory = \"72GiB\" in [training]"};
+  return failure(ErrorKind::kRecipe, to_string(error));
+}
+
 void print_table(const MemoryPlan &plan, std::ostream &out) {
   out << fmt::format("\n{:<28}", "of a process at its fullest");
   for (size_t stage = 0; stage < plan.stages.size(); ++stage)
@@ -46,7 +70,7 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query,
   TRAINHOST_CHECK(check_shares(recipe, ranks));
   TRAINHOST_TRY(const auto outline, RunOutline::create(checked));
   const PlannedRun run = outline->planned(query.processes);
-  const MemoryBudget budget = memory_budget(recipe, cpu_available_bytes(), query.processes);
+  TRAINHOST_TRY(const MemoryBudget budget, budget_of(recipe, run));
   TRAINHOST_TRY(MemoryChoice choice, choose_memory(run, budget, std::nullopt));
   if (!choice.plan) {
     TRAINHOST_TRY(choice.plan, plan_memory(run, choice.settings));
@@ -54,8 +78,11 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query,
   const uint32_t recompute = recipe.training.recompute.value_or(choice.settings.recompute);
   const TokenAxis axis(recipe, ranks, choice.settings.micro_batch_tokens);
   const PhaseSpan &phase = axis.phases().front();
+  const Work work = work_of(run.model, axis);
   if (query.json) {
-    out << nlohmann::ordered_json{{"processes", query.processes},    {"sharding", recipe.parallel.sharding},
+    out << nlohmann::ordered_json{{"parameters", work.parameters},   {"tokens", recipe.run.tokens},
+                                  {"steps", axis.total_steps()},     {"operations", work.operations},
+                                  {"processes", query.processes},    {"sharding", recipe.parallel.sharding},
                                   {"budget", budget.bytes},          {"micro_batch", phase.micro_batch_sequences * phase.sequence_length},
                                   {"recompute", recompute},          {"model_tells", run.model.tells_memory()},
                                   {"stages", facts_of(*choice.plan)}}
@@ -63,8 +90,11 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query,
         << "\n";
     return {};
   }
-  out << fmt::format("{} processes, sharding {}, {} pipeline stages\n", query.processes, recipe.parallel.sharding,
-                     choice.plan->stages.size())
+  out << fmt::format("{} parameters, {} tokens in {} steps: {:.3g} floating-point operations, recomputation not counted\n",
+                     count_text(static_cast<double>(work.parameters)), count_text(static_cast<double>(recipe.run.tokens)),
+                     step_text(axis.total_steps()), work.operations)
+      << fmt::format("processes: {}, on {} in {}; sharding {}; pipeline stages: {}\n", query.processes, run.device.gpu ? "GPUs" : "CPUs",
+                     run.device.bfloat16 ? "bf16" : "fp32", recipe.parallel.sharding, choice.plan->stages.size())
       << describe(recipe, choice, budget) << "\n";
   if (!run.model.tells_memory()) out << "without what the units of the model keep and take\n";
   print_table(*choice.plan, out);

@@ -41,21 +41,31 @@ Result<std::unique_ptr<RunOutline>> RunOutline::create(const CheckedRecipe &chec
   TRAINHOST_TRY(outline->phases_, PhaseParts::create(checked.recipe, checked.plugins, outline->axis_, {}));
   TRAINHOST_TRY(outline->vocabulary_size_, vocabulary_without_data(checked));
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked.plugins.model, checked.recipe.model.parameters, &outline->axis_, {}));
-  TRAINHOST_TRY(outline->model_, Model::create(std::move(instance), model_options(outline->axis_, outline->vocabulary_size_)));
+  th_model_options options =
+      model_options(outline->axis_, outline->vocabulary_size_, {.bfloat16 = planned_device(checked.recipe).bfloat16});
+  options.outline = 1;
+  if (planned_device(checked.recipe).gpu) options.device_type = TH_DEVICE_CUDA;
+  TRAINHOST_TRY(outline->model_, Model::create(std::move(instance), options));
   return outline;
 }
 
-MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t on_machine) {
+PlannedDevice planned_device(const Recipe &recipe) {
+  const bool gpu = recipe.run.device == "cuda" || (recipe.run.device == "auto" && cuda_is_there());
+  return {.gpu = gpu, .bfloat16 = recipe.run.precision == "bf16" || (recipe.run.precision == "auto" && gpu)};
+}
+
+MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t shared_by) {
   if (recipe.training.memory_bytes > 0) return {.bytes = recipe.training.memory_bytes, .given = true};
-  return {.bytes = available / 10 * 9 / on_machine, .given = false};
+  return {.bytes = available / 10 * 9 / shared_by, .given = false};
 }
 
 std::string memory_record(const Recipe &recipe) { return recipe.run.directory + "/memory.json"; }
 
-Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &processes) {
+Result<MemorySettings> decide_memory(const CheckedRecipe &checked, const Device *gpu, Processes &processes) {
   const Recipe &recipe = checked.recipe;
   ProcessGroup &world = processes.world();
-  MemoryBudget budget = memory_budget(recipe, cpu_available_bytes(), processes.on_this_machine());
+  MemoryBudget budget = gpu != nullptr ? memory_budget(recipe, gpu->available_bytes(), 1)
+                                       : memory_budget(recipe, cpu_available_bytes(), processes.on_this_machine());
   const double own = static_cast<double>(budget.bytes);
   TRAINHOST_TRY(const auto budgets, world.gather(std::span(&own, 1)));
   budget.bytes = static_cast<uint64_t>(*std::ranges::min_element(budgets));

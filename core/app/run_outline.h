@@ -14,9 +14,13 @@
 
 namespace trainhost {
 
+// Where the recipe wants to compute: on a GPU also with "auto", where there is one; in bfloat16 also with "auto", where that is a GPU.
+PlannedDevice planned_device(const Recipe &recipe);
+
 class RunOutline {
  public:
-  // `checked` outlives it. Errors: the plugins'; kRecipe when the vocabulary cannot be told without data.
+  // `checked` outlives it; the device that it wants need not be here. Errors: the plugins'; kRecipe when the vocabulary cannot be told
+  // without data.
   static Result<std::unique_ptr<RunOutline>> create(const CheckedRecipe &checked);
 
   PlannedRun planned(uint32_t processes) const {
@@ -24,7 +28,8 @@ class RunOutline {
             .model = *model_,
             .optimizer = *phases_.optimizers.front(),
             .vocabulary_size = vocabulary_size_,
-            .processes = processes};
+            .processes = processes,
+            .device = planned_device(checked_.recipe)};
   }
 
  private:
@@ -37,13 +42,13 @@ class RunOutline {
   std::unique_ptr<Model> model_;
 };
 
-// What each of the processes may use: training.memory, or its share of nine tenths of what `available` bytes of a machine give to
-// `on_machine` processes.
-MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t on_machine);
+// What each of the processes may use: training.memory, or its share of nine tenths of what `available` bytes give to `shared_by` processes.
+MemoryBudget memory_budget(const Recipe &recipe, uint64_t available, uint32_t shared_by);
 
 // Decides what training.recompute and training.micro_batch leave to decide, and says so in the log. All processes call it, and all decide
-// the same: by the machine that has the least free, and by what rank 0 finds recorded in the run directory.
-Result<MemorySettings> decide_memory(const CheckedRecipe &checked, Processes &processes);
+// the same: by the machine, or with GPUs the GPU, that has the least free, and by what rank 0 finds recorded in the run directory. gpu:
+// this process's; null on CPUs.
+Result<MemorySettings> decide_memory(const CheckedRecipe &checked, const Device *gpu, Processes &processes);
 // Where it is recorded.
 std::string memory_record(const Recipe &recipe);
 

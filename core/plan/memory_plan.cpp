@@ -14,13 +14,19 @@ namespace {
 constexpr uint64_t kProgramBytes = uint64_t{14} << 20;
 constexpr uint64_t kLibTorchBytes = uint64_t{116} << 20;
 
+// Not measured yet: a CUDA context with its libraries' kernels and workspaces, and NCCL's buffers once it connects processes.
+constexpr uint64_t kGpuContextBytes = uint64_t{1} << 30;
+constexpr uint64_t kNcclBytes = uint64_t{1} << 30;
+constexpr uint64_t kGpuBlockBytes = 512;  // of LibTorch's caching allocator
+
 constexpr uint64_t kBytesPerBatchToken = 4 * sizeof(float);  // tokens, targets, weights, positions
 constexpr uint64_t kBytesPerId = 256;                        // of the tokenizer's tables; measured with byte_bpe
 constexpr uint32_t kMostRehearsed = 1024;                    // micro-batches; more only repeat
 
-size_t aligned(size_t floats) { return (floats + 15) / 16 * 16; }
+uint64_t gpu_block_bytes(uint64_t bytes) { return (bytes + kGpuBlockBytes - 1) / kGpuBlockBytes * kGpuBlockBytes; }
 
 uint64_t program_bytes(const PlannedRun &run) {
+  if (run.device.gpu) return kGpuContextBytes + (run.processes > 1 ? kNcclBytes : 0);
   const bool libtorch = run.processes > 1 || !run.model.manifest().libtorch.empty();
   return kProgramBytes + (libtorch ? kLibTorchBytes : 0);
 }
@@ -41,7 +47,8 @@ class ProcessPlan {
       : run_(run),
         axis_(axis),
         layout_(run.model, process.units, process.ranks, run.optimizer.granularity()),
-        process_(std::move(process)) {
+        process_(std::move(process)),
+        timeline_(run.device.gpu ? gpu_block_bytes : cpu_block_bytes) {
     process_.rank = fullest_rank(layout_, process_.ranks);
   }
 
@@ -56,7 +63,16 @@ class ProcessPlan {
   }
 
  private:
-  uint64_t data_bytes() const {
+  uint64_t data_bytes() const { return run_.device.gpu ? uploaded_bytes() : host_data_bytes(); }
+
+  // The micro-batches under way.
+  uint64_t uploaded_bytes() const {
+    uint64_t tokens = 0;
+    for (const PhaseSpan &phase : axis_.phases()) tokens = std::max(tokens, uint64_t{phase.micro_batch_sequences} * phase.sequence_length);
+    return tokens * kBytesPerBatchToken * (process_.stages - process_.stage);
+  }
+
+  uint64_t host_data_bytes() const {
     uint64_t step_tokens = 0;
     for (const PhaseSpan &phase : axis_.phases()) step_tokens = std::max(step_tokens, phase.step_tokens());
     // Those ready, the one being built and the one in use.
@@ -73,18 +89,21 @@ class ProcessPlan {
   // Parameters, optimizer states, and their copy.
   Result<> take_state(const StepRehearsal &rehearsal) {
     const bool cuts = process_.sharding == Sharding::kParameters;
-    size_t parameters = 0, states = 0, updated_parameters = 0;
+    size_t parameters = 0, masters = 0, states = 0, updated_parameters = 0;
     for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
       const ParameterGroup &placed = layout_.groups()[group];
-      parameters += aligned(cuts ? placed.piece(process_.rank).size() : placed.size);
+      const size_t held = cuts ? placed.piece(process_.rank).size() : placed.size;
+      parameters += aligned(run_.device.bfloat16 ? (held + 1) / 2 : held);
+      if (run_.device.bfloat16) masters += aligned(rehearsal.updated(group).size());
       if (rehearsal.borrowed(group)) continue;
       updated_parameters += rehearsal.updated(group).size();
       TRAINHOST_TRY(const size_t own, state_floats(placed, rehearsal.updated(group)));
       states += own;
     }
     state_.push_back({timeline_, MemoryPart::kParameters, parameters * sizeof(float)});
+    if (masters > 0) state_.push_back({timeline_, MemoryPart::kMasters, masters * sizeof(float)});
     state_.push_back({timeline_, MemoryPart::kOptimizer, states * sizeof(float)});
-    if (!run_.recipe.checkpoint.asynchronous) return {};
+    if (!run_.recipe.checkpoint.asynchronous || run_.device.gpu) return {};  // the copy is in the machine's memory
     state_.push_back({timeline_, MemoryPart::kCheckpoint, (updated_parameters + states) * sizeof(float)});
     return {};
   }
@@ -141,7 +160,8 @@ Result<MemoryPlan> plan_memory(const PlannedRun &run, const MemorySettings &sett
       .ranks = ranks,
       .sharding = ranks == 1 ? Sharding::kNone : sharding_of(run.recipe.parallel.sharding),
       .reduction = run.recipe.run.reduction == "fixed" ? Reduction::kFixed : Reduction::kFast,
-      .recomputed = recomputed_units(run.model.units().size(), run.recipe.training.recompute.value_or(settings.recompute))};
+      .recomputed = recomputed_units(run.model.units().size(), run.recipe.training.recompute.value_or(settings.recompute)),
+      .bytes_per_item = run.device.bytes_per_item()};
   for (uint32_t stage = 0; stage < stages; ++stage) process.stage_of.resize(ranges[stage].end, stage);
   MemoryPlan plan;
   for (process.stage = 0; process.stage < stages; ++process.stage) {

@@ -21,6 +21,13 @@ struct MemorySettings {
   bool operator==(const MemorySettings &) const = default;
 };
 
+// Where a run will compute; the device need not be here.
+struct PlannedDevice {
+  bool gpu = false, bfloat16 = false;
+
+  size_t bytes_per_item() const { return bfloat16 ? 2 : 4; }
+};
+
 // The run to plan for. Everything outlives the call that takes it.
 struct PlannedRun {
   const Recipe &recipe;
@@ -28,6 +35,7 @@ struct PlannedRun {
   const Optimizer &optimizer;  // of the first phase
   uint32_t vocabulary_size = 0;
   uint32_t processes = 1;
+  PlannedDevice device;
 };
 
 struct MemoryPlan {
@@ -41,8 +49,8 @@ struct MemoryPlan {
   const Stage &fullest() const;
 };
 
-// The most that each process will have in memory at once, for the whole run. A function of its arguments, and of how many threads the
-// model uses. Errors: kRecipe when the processes cannot be laid out so; the plugins'.
+// The most that each process will have in memory at once, for the whole run: in the machine's, or with a GPU in that of its GPU. A function
+// of its arguments, and of how many threads the model uses. Errors: kRecipe when the processes cannot be laid out so; the plugins'.
 Result<MemoryPlan> plan_memory(const PlannedRun &run, const MemorySettings &settings);
 
 }  // namespace trainhost

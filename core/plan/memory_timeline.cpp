@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "device/cpu_memory.h"
-
 namespace trainhost {
 namespace {
 
@@ -15,6 +13,7 @@ struct PartNames {
 constexpr std::array<PartNames, kMemoryParts> kNames{{{"program and libraries", "program"},
                                                       {"data and tokenizer", "data"},
                                                       {"parameters", "parameters"},
+                                                      {"float32 masters", "masters"},
                                                       {"gathered parameters", "gathered"},
                                                       {"gradients", "gradients"},
                                                       {"exchange buffers", "exchange"},
@@ -49,7 +48,7 @@ void MemoryTimeline::give_back(MemoryPart part, uint64_t bytes) {
 }
 
 CountedBlock::CountedBlock(MemoryTimeline &timeline, MemoryPart part, uint64_t bytes)
-    : timeline_(&timeline), part_(part), bytes_(cpu_block_bytes(bytes)) {
+    : timeline_(&timeline), part_(part), bytes_(timeline.block_bytes(bytes)) {
   timeline.take(part_, bytes_);
 }
 

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "device/cpu_memory.h"
+
 namespace trainhost {
 
 // In the order in which they are shown.
@@ -15,6 +17,7 @@ enum class MemoryPart {
   kProgram,      // code, libraries, their tables and threads
   kData,         // batches built ahead, held-out windows, the tokenizer
   kParameters,   // as the process keeps them
+  kMasters,      // precision = "bf16": the float32 values that are updated
   kGathered,     // sharding = "parameters": those of a unit, whole, while it is used
   kGradients,    // sums over micro-batches
   kExchange,     // what is on its way between processes
@@ -25,7 +28,7 @@ enum class MemoryPart {
   kWorking,      // what units take while they run
   kCheckpoint,   // checkpoint.asynchronous: the copy being written
 };
-constexpr size_t kMemoryParts = 12;
+constexpr size_t kMemoryParts = 13;
 std::string_view to_string(MemoryPart part);      // for people: "saved activations"
 std::string_view identifier_of(MemoryPart part);  // for programs: "saved"
 
@@ -40,6 +43,10 @@ struct MemoryUse {
 // One thread.
 class MemoryTimeline {
  public:
+  // block_bytes: what a block takes of the memory of its kind, given what it was asked for.
+  explicit MemoryTimeline(uint64_t (*block_bytes)(uint64_t bytes) = cpu_block_bytes) : block_bytes_(block_bytes) {}
+
+  uint64_t block_bytes(uint64_t bytes) const { return block_bytes_(bytes); }
   void begin(std::string moment) { moment_ = std::move(moment); }
   void take(MemoryPart part, uint64_t bytes);
   void give_back(MemoryPart part, uint64_t bytes);
@@ -48,6 +55,7 @@ class MemoryTimeline {
   const std::string &peak_moment() const { return peak_moment_; }  // as begun
 
  private:
+  uint64_t (*block_bytes_)(uint64_t);
   MemoryUse now_, peak_;
   uint64_t total_ = 0, peak_total_ = 0;
   std::string moment_, peak_moment_;

@@ -18,7 +18,7 @@ StepRehearsal::StepRehearsal(const Model &model, const ParameterLayout &layout, 
       groups_(layout.groups().size()) {
   for (uint32_t group = 0; group < groups_.size(); ++group) {
     const size_t summed = reduces_each_micro_batch() ? updated(group).size() : layout.groups()[group].size;
-    sums_.push_back(block(MemoryPart::kGradients, summed));
+    sums_.push_back(floats(MemoryPart::kGradients, summed));
   }
 }
 
@@ -29,10 +29,6 @@ FloatRange StepRehearsal::updated(uint32_t group) const {
 bool StepRehearsal::borrowed(uint32_t group) const { return !process_.units.contains(layout_.groups()[group].users.front()); }
 
 uint32_t StepRehearsal::end_of_hidden() const { return std::min(process_.units.end, static_cast<uint32_t>(model_.units().size()) - 1); }
-
-CountedBlock StepRehearsal::rows(MemoryPart part, const Pass &pass, uint64_t width) {
-  return block(part, uint64_t{pass.batches.sequences} * pass.batches.sequence_length * width);
-}
 
 Result<Model::UnitMemory> StepRehearsal::memory_of(const Pass &pass, uint32_t unit, bool keep) const {
   if (!model_.tells_memory()) return Model::UnitMemory{};
@@ -46,7 +42,7 @@ Result<> StepRehearsal::train(const RehearsedBatches &batches) {
   micro_batches_ = batches.count;
   done_ = 0;
   std::map<uint32_t, Pass> under_way;
-  const CountedBlock losses = block(MemoryPart::kActivations, batches.count);
+  const CountedBlock losses = floats(MemoryPart::kActivations, batches.count);
   for (const auto &[forwards, i] : one_forward_one_backward(process_.stage, process_.stages, batches.count)) {
     if (forwards) {
       Pass &pass = under_way[i];
@@ -65,7 +61,7 @@ Result<> StepRehearsal::train(const RehearsedBatches &batches) {
 Result<> StepRehearsal::evaluate(const RehearsedBatches &batches) {
   timeline_.begin("in an evaluation");
   Pass pass{.batches = batches, .training = false, .received = {}, .outputs = {}, .saved = {}};
-  const CountedBlock losses = rows(MemoryPart::kData, pass, 1);
+  const CountedBlock losses = floats(MemoryPart::kData, uint64_t{batches.sequences} * batches.sequence_length);
   TRAINHOST_CHECK(forward(pass));
   sent_.clear();
   if (!gives_loss()) return {};
@@ -79,11 +75,11 @@ Result<> StepRehearsal::evaluate(const RehearsedBatches &batches) {
 
 Result<> StepRehearsal::forward(Pass &pass) {
   const UnitRange units = process_.units;
-  if (units.begin > 0) pass.received = rows(MemoryPart::kActivations, pass, width_before(units.begin));
+  if (units.begin > 0) pass.received = activations(pass, width_before(units.begin));
   for (uint32_t unit = units.begin; unit < end_of_hidden(); ++unit) {
     use(unit);
     if (unit + 1 < units.end) prefetch(unit + 1);
-    pass.outputs.push_back(rows(MemoryPart::kActivations, pass, model_.units()[unit].output_width));
+    pass.outputs.push_back(activations(pass, model_.units()[unit].output_width));
     const bool recomputed = !process_.recomputed.empty() && process_.recomputed[unit];
     TRAINHOST_CHECK(run_unit(pass, unit, pass.training && !recomputed));
     release(unit);
@@ -112,7 +108,7 @@ Result<> StepRehearsal::backward(Pass &pass) {
   const UnitRange units = process_.units;
   uint64_t width = width_before(units.begin);
   for (uint32_t unit = units.begin; unit < end_of_hidden(); ++unit) width = std::max(width, model_.units()[unit].output_width);
-  CountedBlock gradient = rows(MemoryPart::kActivations, pass, width);
+  CountedBlock gradient = activations(pass, width);
   if (gives_loss()) {
     const uint32_t last = units.end - 1;
     use(last);
@@ -133,7 +129,7 @@ Result<> StepRehearsal::unit_backward(Pass &pass, uint32_t unit) {
   use(unit);
   if (unit > process_.units.begin) prefetch(unit - 1);
   if (!process_.recomputed.empty() && process_.recomputed[unit]) {
-    if (pass.outputs[place].empty()) pass.outputs[place] = rows(MemoryPart::kActivations, pass, model_.units()[unit].output_width);
+    if (pass.outputs[place].empty()) pass.outputs[place] = activations(pass, model_.units()[unit].output_width);
     TRAINHOST_CHECK(run_unit(pass, unit, true));
   }
   pass.outputs[place] = CountedBlock();
@@ -151,7 +147,7 @@ Result<> StepRehearsal::unit_backward(Pass &pass, uint32_t unit) {
 void StepRehearsal::prefetch(uint32_t unit) {
   if (process_.sharding != Sharding::kParameters) return;
   for (const uint32_t group : layout_.groups_of(unit)) {
-    if (gathered_[group].whole.empty()) gathered_[group].whole = block(MemoryPart::kGathered, layout_.groups()[group].size);
+    if (gathered_[group].whole.empty()) gathered_[group].whole = items(MemoryPart::kGathered, layout_.groups()[group].size);
   }
 }
 
@@ -185,7 +181,7 @@ void StepRehearsal::target(uint32_t unit) {
     now.resize(process_.reduction == Reduction::kFixed ? placed.users.size() : 1);
     const auto user = static_cast<size_t>(std::ranges::find(placed.users, unit) - placed.users.begin());
     CountedBlock &own = now[now.size() > 1 ? user : 0];
-    if (own.empty()) own = block(MemoryPart::kGradients, placed.size);
+    if (own.empty()) own = floats(MemoryPart::kGradients, placed.size);
   }
 }
 
@@ -206,11 +202,11 @@ void StepRehearsal::group_finished(uint32_t group) {
   const size_t size = layout_.groups()[group].size;
   if (reduces_each_micro_batch()) {
     groups_[group].now.clear();
-    if (process_.ranks == 1) return add_leaf(group, block(MemoryPart::kReduction, size));
-    exchange.sent = block(MemoryPart::kExchange, size);
+    if (process_.ranks == 1) return add_leaf(group, floats(MemoryPart::kReduction, size));
+    exchange.sent = floats(MemoryPart::kExchange, size);
   }
   if (process_.ranks == 1) return;
-  exchange.received = block(MemoryPart::kExchange, own(group).size() * process_.ranks);
+  exchange.received = floats(MemoryPart::kExchange, own(group).size() * process_.ranks);
   exchanges_.push_back(std::move(exchange));
   while (exchanges_.size() > kExchangesAtOnce) complete_oldest();
 }
@@ -224,7 +220,7 @@ void StepRehearsal::collect_lent(uint32_t group) {
   const ParameterGroup &placed = layout_.groups()[group];
   for (size_t i = 0; i < placed.users.size(); ++i) {
     if (process_.units.contains(placed.users[i])) continue;
-    CountedBlock lent = block(MemoryPart::kExchange, placed.size);
+    CountedBlock lent = floats(MemoryPart::kExchange, placed.size);
     if (process_.reduction == Reduction::kFixed) groups_[group].now[i] = std::move(lent);
   }
 }
@@ -234,7 +230,7 @@ void StepRehearsal::complete_oldest() {
   exchanges_.pop_front();
   if (process_.reduction != Reduction::kFixed) return;
   for (uint32_t rank = 0; rank < process_.ranks; ++rank)
-    add_leaf(exchange.group, block(MemoryPart::kReduction, own(exchange.group).size()));
+    add_leaf(exchange.group, floats(MemoryPart::kReduction, own(exchange.group).size()));
 }
 
 // See ReductionTree::add.

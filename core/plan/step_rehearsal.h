@@ -25,6 +25,7 @@ struct RehearsedProcess {
   Sharding sharding = Sharding::kNone;
   Reduction reduction = Reduction::kFast;
   std::vector<bool> recomputed;  // per unit, as in ModelRunner::Parts
+  size_t bytes_per_item = 4;     // of parameters and activations, as the model computes with them
 };
 
 // Micro-batches as they go through the model.
@@ -71,8 +72,12 @@ class StepRehearsal {
     std::vector<Leaf> tree;
   };
 
-  CountedBlock block(MemoryPart part, uint64_t floats) { return {timeline_, part, floats * sizeof(float)}; }
-  CountedBlock rows(MemoryPart part, const Pass &pass, uint64_t width);
+  CountedBlock floats(MemoryPart part, uint64_t count) { return {timeline_, part, count * sizeof(float)}; }
+  // What the model computes with.
+  CountedBlock items(MemoryPart part, uint64_t count) { return {timeline_, part, (count * process_.bytes_per_item + 3) / 4 * 4}; }
+  CountedBlock activations(const Pass &pass, uint64_t width) {
+    return items(MemoryPart::kActivations, uint64_t{pass.batches.sequences} * pass.batches.sequence_length * width);
+  }
   uint64_t width_before(uint32_t unit) const { return unit == 0 ? 0 : model_.units()[unit - 1].output_width; }
   bool gives_loss() const { return process_.units.end == model_.units().size(); }
   uint32_t end_of_hidden() const;

@@ -17,12 +17,6 @@ constexpr uint32_t kNotFiniteAtMost = 10;       // in a row, before the run give
 constexpr uint32_t kRollbacksAtMost = 5;        // per run
 constexpr uint64_t kRollbackSkipsAtMost = 100;  // steps before the fault whose batches are passed over after going back
 
-double forward_flops_per_token(const Model &model) {
-  double flops = 0;
-  for (const th_unit_info &unit : model.units()) flops += unit.forward_flops_per_token;
-  return flops;
-}
-
 tl::unexpected<Error> stopped(uint64_t step) {
   return failure(ErrorKind::kStopped, fmt::format("stopped by a signal after step {}; saved; start again to go on", step));
 }
@@ -84,7 +78,7 @@ Result<StepReport> Trainer::train(const StepBatch &batch) {
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   report.tokens_per_second = static_cast<double>(parts_.axis.phases()[progress.phase].step_tokens()) / report.seconds;
   if (peak_flops_per_second_ > 0) {
-    report.utilisation = 3 * forward_flops_per_token(parts_.model) * report.tokens_per_second / peak_flops_per_second_;
+    report.utilisation = 3 * parts_.model.forward_flops_per_token() * report.tokens_per_second / peak_flops_per_second_;
   } else if (peak_flops_per_second_ < 0) {  // after the first step, so that it does not come later for this
     TRAINHOST_TRY(peak_flops_per_second_, parts_.model.measure_peak());
   }

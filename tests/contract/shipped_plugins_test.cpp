@@ -52,7 +52,7 @@ th_model_options small_options() {
           .device_index = 0,
           .compute_code = TH_DTYPE_FLOAT,
           .compute_bits = 32,
-          .reserved = 0,
+          .outline = 0,
           .sequence_length = 32,
           .tokens = 64};
 }

@@ -47,7 +47,7 @@ ModelRunner::ModelRunner(const std::string &plugin, const std::map<std::string, 
                                        .device_index = device_.index(),
                                        .compute_code = static_cast<uint8_t>(options.bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT),
                                        .compute_bits = static_cast<uint8_t>(options.bfloat16 ? 16 : 32),
-                                       .reserved = 0,
+                                       .outline = 0,
                                        .sequence_length = static_cast<uint32_t>(options.sequence_length),
                                        .tokens = static_cast<uint64_t>(options.tokens)};
   model_ = unwrap(Model::create(plugin_under_test(PluginKind::kModel, plugin, parameters), model_options));

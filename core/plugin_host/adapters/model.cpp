@@ -115,6 +115,12 @@ Model::~Model() {
   if (self_ != nullptr) api_->destroy(self_);
 }
 
+double Model::forward_flops_per_token() const {
+  double flops = 0;
+  for (const th_unit_info &unit : units_) flops += unit.forward_flops_per_token;
+  return flops;
+}
+
 Result<> Model::check(th_status status, std::string_view call, uint32_t unit) const {
   if (status == TH_OK) return plugin_->check(status, call);
   return plugin_->check(status, fmt::format("{} of unit {} \"{}\"", call, unit, view(units_[unit].name)));

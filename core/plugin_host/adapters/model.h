@@ -26,6 +26,7 @@ class Model {
   // Constant; strings and arrays behind them are the instance's.
   std::span<const th_parameter_info> parameters() const { return parameters_; }
   std::span<const th_unit_info> units() const { return units_; }
+  double forward_flops_per_token() const;  // of all units
   const Manifest &manifest() const { return plugin_->manifest(); }
 
   // The slots of kinds/model.h; errors name the unit. One thread.

@@ -16,7 +16,7 @@ th_model_options options_for(uint32_t vocabulary, uint8_t dtype_code = TH_DTYPE_
           .device_index = 0,
           .compute_code = dtype_code,
           .compute_bits = bits,
-          .reserved = 0,
+          .outline = 0,
           .sequence_length = 256,
           .tokens = 256};
 }

@@ -14,12 +14,9 @@ namespace trainhost::test {
 struct SmallRun {
   static constexpr uint32_t kVocabulary = 1000;
 
-  explicit SmallRun(const std::string &model_name = "minicpm",
-                    const std::map<std::string, ParameterValue> &parameters = {{"layers", int64_t{6}},
-                                                                               {"width", int64_t{128}},
-                                                                               {"heads", int64_t{4}},
-                                                                               {"kv_heads", int64_t{2}},
-                                                                               {"feed_forward", int64_t{320}}}) {
+  explicit SmallRun(const std::string &model_name = "minicpm", PlannedDevice device = {}) : device(device) {
+    const std::map<std::string, ParameterValue> parameters{
+        {"layers", int64_t{6}}, {"width", int64_t{128}}, {"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"feed_forward", int64_t{320}}};
     recipe.file = "/recipe.toml";
     recipe.packing.sequence_length = 64;
     recipe.training.batch_tokens = 8 * 512;
@@ -29,9 +26,10 @@ struct SmallRun {
     th_model_options options{};
     options.struct_size = sizeof options;
     options.vocabulary_size = kVocabulary;
-    options.device_type = TH_DEVICE_CPU;
-    options.compute_code = TH_DTYPE_FLOAT;
-    options.compute_bits = 32;
+    options.device_type = device.gpu ? TH_DEVICE_CUDA : TH_DEVICE_CPU;
+    options.compute_code = device.bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT;
+    options.compute_bits = device.bfloat16 ? 16 : 32;
+    options.outline = device.gpu ? 1 : 0;
     options.sequence_length = 64;
     options.tokens = 4096;
     model = *Model::create(plugin_under_test(PluginKind::kModel, model_name, parameters), options);
@@ -39,7 +37,12 @@ struct SmallRun {
   }
 
   PlannedRun planned(uint32_t processes = 1) const {
-    return {.recipe = recipe, .model = *model, .optimizer = *optimizer, .vocabulary_size = kVocabulary, .processes = processes};
+    return {.recipe = recipe,
+            .model = *model,
+            .optimizer = *optimizer,
+            .vocabulary_size = kVocabulary,
+            .processes = processes,
+            .device = device};
   }
   MemoryPlan plan(uint32_t processes = 1, const MemorySettings &settings = {}) const {
     const auto plan = plan_memory(planned(processes), settings);
@@ -47,6 +50,7 @@ struct SmallRun {
     return *plan;
   }
 
+  const PlannedDevice device;
   Recipe recipe;
   std::unique_ptr<Model> model;
   std::unique_ptr<Optimizer> optimizer;

@@ -57,7 +57,8 @@ struct TensorModel::Units {
       : device(device), dtype(dtype), embedding(configuration), block(configuration, device, dtype), head(configuration, piece_logits) {}
 
   static std::unique_ptr<const Units> make(const Configuration &configuration, const th_model_options &options, int64_t piece_logits) {
-    const at::Device device = libtorch::device_of(options.device_type, options.device_index);
+    const bool outline = options.outline != 0;  // then nothing of the device is needed
+    const at::Device device = outline ? at::Device(at::kCPU) : libtorch::device_of(options.device_type, options.device_index);
     libtorch::check_device(device);
     const at::ScalarType dtype = compute_dtype(options);
     return with_operators(device, nullptr, [&] { return std::make_unique<const Units>(configuration, device, dtype, piece_logits); });

@@ -18,7 +18,7 @@ typedef struct th_model_options {
   uint32_t struct_size, vocabulary_size;
   int32_t device_type, device_index;
   uint8_t compute_code, compute_bits; /* dtype of parameters and activations: float 32 or bfloat 16 */
-  uint16_t reserved;
+  uint16_t outline;         /* 1: nothing will be run; only infos and th.model.memory/1 are asked for, and the device need not be here */
   uint32_t sequence_length; /* the longest that will be asked for */
   uint64_t tokens;          /* the largest micro-batch, B*T */
 } th_model_options;
@@ -70,8 +70,8 @@ typedef struct th_call {
   uint32_t struct_size;
   int32_t training; /* 0: evaluate; nothing will be asked back, *saved stays null */
   int32_t parameter_lifetime;
-  int32_t keep; /* when training, 0: *saved stays null, and the unit is run again with keep 1 before its backward */
-  void *stream;          /* CUDA: enqueue here, never synchronise; CPU: null */
+  int32_t keep;                 /* when training, 0: *saved stays null, and the unit is run again with keep 1 before its backward */
+  void *stream;                 /* CUDA: enqueue here, never synchronise; CPU: null */
   uint64_t seed, random_stream; /* for th.rng/1: of this unit and micro-batch alone; the same again in its backward and when recomputed */
 } th_call;
 
