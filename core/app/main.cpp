@@ -1,8 +1,6 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
 #include <csignal>
-#include <functional>
 #include <iostream>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +14,7 @@
 #include "app/plan_verb.h"
 #include "app/plugins_verb.h"
 #include "app/verbs.h"
-#include "base/log.h"
+#include "base/command_line.h"
 #include "collectives/error_file.h"
 #include "collectives/launch_environment.h"
 #include "collectives/launcher.h"
@@ -26,13 +24,6 @@ namespace options = boost::program_options;
 
 namespace trainhost {
 namespace {
-
-struct Verb {
-  std::string usage, summary;
-  options::options_description accepted;
-  options::positional_options_description positional;
-  std::function<Result<>(const options::variables_map &)> act;
-};
 
 options::options_description recipe_options() {
   options::options_description description("options");
@@ -189,7 +180,7 @@ Verb consolidate_verb() {
   return verb;
 }
 
-std::map<std::string, Verb> all_verbs() {
+Verbs all_verbs() {
   return {{"train", train_verb()},
           {"check",
            {"trainhost check --recipe FILE",
@@ -217,63 +208,18 @@ std::map<std::string, Verb> all_verbs() {
           {"doctor", doctor_verb()}};
 }
 
-void print_overview(const std::map<std::string, Verb> &verbs, std::ostream &out) {
-  out << "trainhost " TRAINHOST_VERSION ": trains language models from scratch\n\n";
-  for (const auto &[name, verb] : verbs) out << fmt::format("  {:<52} {}\n", verb.usage, verb.summary);
-  out << "\ntrainhost VERB --help shows the options of a verb.\n";
-}
-
-Result<> run_verb(const Verb &verb, const std::vector<std::string> &arguments) try {
-  options::options_description accepted = verb.accepted;
-  accepted.add_options()("help,h", "show this");
-  options::variables_map given;
-  options::store(options::command_line_parser(arguments).options(accepted).positional(verb.positional).run(), given);
-  if (given.count("help")) {
-    std::cout << verb.usage << "\n" << verb.summary << "\n\n" << accepted;
-    return {};
-  }
-  options::notify(given);
-  return verb.act(given);
-} catch (const options::error &problem) {
-  return failure(ErrorKind::kUsage, fmt::format("{}; see {} --help", problem.what(), verb.usage.substr(0, verb.usage.find(" --"))));
-}
-
-Result<> run(std::vector<std::string> arguments) {
-  const auto verbs = all_verbs();
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
-    print_overview(verbs, std::cout);
-    return arguments.empty() ? Result<>(failure(ErrorKind::kUsage, "nothing to do: name a recipe")) : Result<>();
-  }
-  if (arguments[0] == "--version") {
-    std::cout << "trainhost " TRAINHOST_VERSION << " (plugin ABI " << TRAINHOST_ABI_MAJOR << "." << TRAINHOST_ABI_MINOR << ")\n";
-    return {};
-  }
-  std::string name = "train";
-  if (arguments[0].front() != '-') {
-    name = arguments[0];
-    arguments.erase(arguments.begin());
-    if (!arguments.empty() && verbs.contains(name + " " + arguments[0])) {
-      name += " " + arguments[0];
-      arguments.erase(arguments.begin());
-    }
-  }
-  const auto verb = verbs.find(name);
-  if (verb == verbs.end()) return failure(ErrorKind::kUsage, fmt::format("there is no verb \"{}\"; see trainhost --help", name));
-  return run_verb(verb->second, arguments);
-}
-
 }  // namespace
 }  // namespace trainhost
 
 int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
-  const auto outcome = trainhost::run({argv + 1, argv + argc});
-  if (outcome) return 0;
-  trainhost::write_error_file(outcome.error());
-  if (outcome.error().kind == trainhost::ErrorKind::kStopped) {
-    trainhost::log_warning(outcome.error().message);
-  } else {
-    trainhost::log_error(outcome.error().message);
-  }
-  return trainhost::exit_code(outcome.error().kind);
+  const trainhost::CommandLine command_line{.program = "trainhost",
+                                            .version = TRAINHOST_VERSION,
+                                            .about = "trains language models from scratch",
+                                            .without_arguments = "name a recipe",
+                                            .default_verb = "train",
+                                            .verbs = trainhost::all_verbs()};
+  const auto outcome = command_line.run({argv + 1, argv + argc});
+  if (!outcome) trainhost::write_error_file(outcome.error());
+  return trainhost::exit_code_of(outcome);
 }
