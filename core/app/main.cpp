@@ -18,6 +18,7 @@
 #include "collectives/error_file.h"
 #include "collectives/launch_environment.h"
 #include "collectives/launcher.h"
+#include "plugin_host/plugin_call.h"
 #include "plugin_host/registry.h"
 
 namespace options = boost::program_options;
@@ -213,6 +214,7 @@ Verbs all_verbs() {
 
 int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is to be reported as a failed write
+  trainhost::blame_plugins_for_crashes();
   const trainhost::CommandLine command_line{.program = "trainhost",
                                             .version = TRAINHOST_VERSION,
                                             .about = "trains language models from scratch",

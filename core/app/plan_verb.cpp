@@ -28,10 +28,9 @@ Work work_of(const Model &model, const TokenAxis &axis) {
 Result<MemoryBudget> budget_of(const Recipe &recipe, const PlannedRun &run) {
   if (!run.device.gpu) return memory_budget(recipe, cpu_available_bytes(), run.processes);
   if (recipe.training.memory_bytes > 0) return memory_budget(recipe, 0, 1);
-  const RecipeError error{{recipe.file, 1, 1},
-                          "`training.memory`: a run on GPUs is planned within the memory of one of them; say how much that is, for "
-                          "example memory = \"72GiB\" in [training]"};
-  return failure(ErrorKind::kRecipe, to_string(error));
+  return failure(ErrorKind::kRecipe, recipe.file +
+                                         ": `training.memory`: a run on GPUs is planned within the memory of one of them; say how much "
+                                         "that is, for example memory = \"72GiB\" in [training]");
 }
 
 void print_table(const MemoryPlan &plan, std::ostream &out) {

@@ -1,5 +1,7 @@
 #include "app/verbs.h"
 
+#include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <new>
 
@@ -10,6 +12,8 @@
 #include "app/stop_signal.h"
 #include "app/trained_model.h"
 #include "base/log.h"
+#include "collectives/error_file.h"
+#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
@@ -47,7 +51,19 @@ void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
   out.flush();
 }
 
+// A call that hangs cannot be ended, but the process can: other ranks, and whoever started it, then know.
+[[noreturn]] void end_now(const Error &error) {
+  write_error_file(error);
+  log_error(error.message);
+  std::_Exit(exit_code(error.kind));
+}
+
+PluginDeadline watch_plugins(const Recipe::Parallel &parallel = {}) {
+  return PluginDeadline(std::chrono::duration<double>(parallel.timeout), end_now);
+}
+
 Result<> train_together(const CheckedRecipe &checked, const StartOptions &start, Processes &processes) try {
+  const PluginDeadline deadline = watch_plugins(checked.recipe.parallel);
   const auto console = processes.first() ? open_console() : nullptr;
   std::vector<Finished> runs;
   TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
@@ -111,6 +127,7 @@ Result<> check(const RecipeOptions &options, std::ostream &out) {
 
 Result<> prepare(const RecipeOptions &options, std::ostream &out) {
   TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
+  const PluginDeadline deadline = watch_plugins(checked.recipe.parallel);
   const auto console = open_console();
   const PluginEvents events{.metric = {},
                             .progress = [&](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
@@ -128,6 +145,7 @@ Result<> prepare(const RecipeOptions &options, std::ostream &out) {
 }
 
 Result<> evaluate(const RunOptions &options, std::ostream &out) {
+  const PluginDeadline deadline = watch_plugins();
   const PluginEvents events{.metric = {}, .progress = {}, .cancelled = &stop_signal()};
   TRAINHOST_TRY(const auto trained, TrainedModel::load(options.directory, options.step, events));
   TRAINHOST_TRY(const auto corpus, Corpus::assemble(trained->checked(), trained->axis(), events));
@@ -141,6 +159,7 @@ Result<> evaluate(const RunOptions &options, std::ostream &out) {
 }
 
 Result<> generate(const RunOptions &options, const std::string &prompt, const SamplingSettings &settings, std::ostream &out) {
+  const PluginDeadline deadline = watch_plugins();
   TRAINHOST_TRY(const auto trained, TrainedModel::load(options.directory, options.step, {}));
   const TextGenerator generator(trained->runner(), trained->tokenizer(), trained->axis().phases().front().sequence_length);
   if (options.json) {

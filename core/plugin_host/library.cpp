@@ -8,6 +8,7 @@
 #include <boost/dll/shared_library.hpp>
 
 #include "plugin_host/kind_table.h"
+#include "plugin_host/plugin_call.h"
 #include "plugin_host/services/failure.h"
 #include "plugin_host/services/host_services.h"
 
@@ -23,6 +24,7 @@ class Library {
 
  private:
   Result<const th_plugin *> open(const Manifest &manifest) {
+    const PluginCall loading(manifest, "loading it");
     std::error_code code;
     library_.load(manifest.path, code, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     if (code) {
@@ -38,6 +40,7 @@ class Library {
   }
 
   Result<const th_plugin *> enter(const Manifest &manifest, const th_plugin *(&entry)(const th_host *)) {
+    const PluginCall call(manifest, kEntry);
     const th_plugin *plugin = entry(&host_);
     if (plugin == nullptr) {
       const std::string reason = take_failure(&host_);

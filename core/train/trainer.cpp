@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "collectives/agreement.h"
+#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
@@ -37,6 +38,7 @@ Result<> Trainer::run(TrainState &state) {
   const bool late = state.step == parts_.axis.total_steps() && !done();
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
   while (state.step < parts_.axis.total_steps()) {
+    PluginCall::set_step(state.step);
     for (TrainObserver *observer : parts_.observers) observer->before_step(state);
     TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
     TRAINHOST_TRY(const StepReport report, train(batch));

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "plugin_host/plugin_call.h"
+
 namespace trainhost {
 namespace {
 
@@ -34,6 +36,7 @@ Result<std::unique_ptr<DatasetMixer>> DatasetMixer::create(std::unique_ptr<Plugi
   mixer->plugin_ = std::move(plugin);
   const PluginInstance &instance = *mixer->plugin_;
   mixer->api_ = static_cast<const th_dataset_mixer_api *>(instance.table());
+  const PluginCall call(instance.manifest(), "create");
   const th_status status =
       mixer->api_->create(instance.host(), instance.config(), infos.data(), static_cast<uint32_t>(infos.size()), seed, &mixer->self_);
   TRAINHOST_CHECK(instance.check(status, "create"));
@@ -42,11 +45,14 @@ Result<std::unique_ptr<DatasetMixer>> DatasetMixer::create(std::unique_ptr<Plugi
 }
 
 DatasetMixer::~DatasetMixer() {
-  if (self_ != nullptr) api_->destroy(self_);
+  if (self_ == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "destroy");
+  api_->destroy(self_);
 }
 
 Result<> DatasetMixer::plan(const PhaseMix &mix, uint64_t first, std::span<uint32_t> source, std::span<uint64_t> ordinal) const {
   const th_phase_mix phase = to_c(mix);
+  const PluginCall call(plugin_->manifest(), "plan");
   TRAINHOST_CHECK(
       plugin_->check(api_->plan(self_, &phase, first, static_cast<uint32_t>(source.size()), source.data(), ordinal.data()), "plan"));
   for (size_t i = 0; i < source.size(); ++i) {
@@ -65,6 +71,7 @@ Result<> DatasetMixer::plan(const PhaseMix &mix, uint64_t first, std::span<uint3
 Result<std::vector<uint64_t>> DatasetMixer::counts(const PhaseMix &mix, uint64_t samples) const {
   const th_phase_mix phase = to_c(mix);
   std::vector<uint64_t> counts(mix.weights.size());
+  const PluginCall call(plugin_->manifest(), "counts");
   TRAINHOST_CHECK(plugin_->check(api_->counts(self_, &phase, samples, counts.data()), "counts"));
   if (const uint64_t sum = std::accumulate(counts.begin(), counts.end(), uint64_t{0}); sum != samples) {
     return plugin_->broken_contract(

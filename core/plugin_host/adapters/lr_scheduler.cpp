@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "plugin_host/plugin_call.h"
+
 namespace trainhost {
 
 Result<std::unique_ptr<LrScheduler>> LrScheduler::create(std::unique_ptr<PluginInstance> plugin, const th_progress &run) {
@@ -12,13 +14,16 @@ Result<std::unique_ptr<LrScheduler>> LrScheduler::create(std::unique_ptr<PluginI
   scheduler->plugin_ = std::move(plugin);
   const PluginInstance &instance = *scheduler->plugin_;
   scheduler->api_ = static_cast<const th_lr_scheduler_api *>(instance.table());
+  const PluginCall call(instance.manifest(), "create");
   TRAINHOST_CHECK(instance.check(scheduler->api_->create(instance.host(), instance.config(), &run, &scheduler->self_), "create"));
   if (scheduler->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
   return scheduler;
 }
 
 LrScheduler::~LrScheduler() {
-  if (self_ != nullptr) api_->destroy(self_);
+  if (self_ == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "destroy");
+  api_->destroy(self_);
 }
 
 Result<ScheduleValues> LrScheduler::values(const th_progress &progress) const {
@@ -28,6 +33,7 @@ Result<ScheduleValues> LrScheduler::values(const th_progress &progress) const {
                             .weight_decay_multiplier = 1,
                             .momentum = std::numeric_limits<double>::quiet_NaN(),
                             .stage = {}};
+  const PluginCall call(plugin_->manifest(), "values");
   TRAINHOST_CHECK(plugin_->check(api_->values(self_, &progress, &values), "values"));
   const auto refuse = [&](std::string_view what, double value, std::string_view expected) {
     return plugin_->broken_contract("values", fmt::format("{} is {} at step {}, expected {}", what, value, progress.step, expected));

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "plugin_host/adapters/extension.h"
+#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
@@ -100,6 +101,7 @@ Result<std::unique_ptr<Model>> Model::create(std::unique_ptr<PluginInstance> plu
   const PluginInstance &instance = *model->plugin_;
   const auto *api = static_cast<const th_model_api *>(instance.table());
   model->api_ = api;
+  const PluginCall call(instance.manifest(), "create");
   TRAINHOST_CHECK(instance.check(api->create(instance.host(), instance.config(), &options, &model->self_), "create"));
   const th_model *self = model->self_;
   if (self == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
@@ -112,7 +114,9 @@ Result<std::unique_ptr<Model>> Model::create(std::unique_ptr<PluginInstance> plu
 }
 
 Model::~Model() {
-  if (self_ != nullptr) api_->destroy(self_);
+  if (self_ == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "destroy");
+  api_->destroy(self_);
 }
 
 double Model::forward_flops_per_token() const {
@@ -129,6 +133,7 @@ Result<> Model::check(th_status status, std::string_view call, uint32_t unit) co
 Result<th_saved *> Model::forward(uint32_t unit, const th_call &call, const th_batch &batch, const th_tensor *parameters,
                                   const th_tensor &input, th_tensor &output) {
   th_saved *saved = nullptr;
+  const PluginCall in_plugin(plugin_->manifest(), "forward", static_cast<int32_t>(unit));
   TRAINHOST_CHECK(check(api_->forward(self_, unit, &call, &batch, parameters, &input, &output, &saved), "forward", unit));
   if (saved != nullptr && (call.training == 0 || call.keep == 0)) {
     release(saved);
@@ -141,13 +146,16 @@ Result<th_saved *> Model::forward(uint32_t unit, const th_call &call, const th_b
 Result<> Model::backward(uint32_t unit, const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
                          th_saved *saved, const th_tensor &output_gradient, th_tensor &input_gradient, th_tensor *parameter_gradients,
                          const uint32_t *gradient_modes) {
+  const PluginCall in_plugin(plugin_->manifest(), "backward", static_cast<int32_t>(unit));
   return check(api_->backward(self_, unit, &call, &batch, parameters, &input, saved, &output_gradient, &input_gradient, parameter_gradients,
                               gradient_modes),
                "backward", unit);
 }
 
 void Model::release(th_saved *saved) {
-  if (saved != nullptr) api_->release(self_, saved);
+  if (saved == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "release");
+  api_->release(self_, saved);
 }
 
 Result<> Model::loss_and_backward(const th_call &call, const th_batch &batch, const th_tensor *parameters, const th_tensor &input,
@@ -155,6 +163,7 @@ Result<> Model::loss_and_backward(const th_call &call, const th_batch &batch, co
                                   const uint32_t *gradient_modes) {
   const auto last = static_cast<uint32_t>(units_.size() - 1);
   if (const auto slot = optional_slot(api_, &th_model_api::loss_and_backward); slot != nullptr) {
+    const PluginCall in_plugin(plugin_->manifest(), "loss_and_backward");
     return check(slot(self_, &call, &batch, parameters, &input, &loss, &input_gradient, parameter_gradients, gradient_modes),
                  "loss_and_backward", last);
   }
@@ -170,6 +179,7 @@ Result<> Model::logits(const th_call &call, const th_batch &batch, const th_tens
     return failure(ErrorKind::kPlugin,
                    describe(manifest()) + ": gives no logits (extension \"" TH_EXT_MODEL_LOGITS "\"), so it cannot write text");
   }
+  const PluginCall in_plugin(plugin_->manifest(), "logits");
   return plugin_->check(logits_->logits(self_, &call, &batch, parameters, &input, rows.data(), static_cast<uint32_t>(rows.size()), &output),
                         "logits");
 }
@@ -181,6 +191,7 @@ Result<Model::UnitMemory> Model::unit_memory(uint32_t unit, bool training, bool 
   call.keep = keep ? 1 : 0;
   th_unit_memory use{};
   use.struct_size = sizeof use;
+  const PluginCall in_plugin(plugin_->manifest(), "unit_memory", static_cast<int32_t>(unit));
   TRAINHOST_CHECK(check(memory_->unit_memory(self_, unit, &call, sequences, sequence_length, &use), "unit_memory", unit));
   return UnitMemory{.saved = use.saved, .forward = use.forward, .backward = use.backward};
 }
@@ -188,6 +199,7 @@ Result<Model::UnitMemory> Model::unit_memory(uint32_t unit, bool training, bool 
 Result<double> Model::measure_peak() {
   double peak = 0;
   if (peak_ == nullptr) return peak;
+  const PluginCall call(plugin_->manifest(), "measure");
   TRAINHOST_CHECK(plugin_->check(peak_->measure(self_, &peak), "measure"));
   if (!std::isfinite(peak) || peak < 0) return plugin_->broken_contract("measure", fmt::format("gave {} operations per second", peak));
   return peak;

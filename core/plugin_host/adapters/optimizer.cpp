@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "plugin_host/plugin_call.h"
+
 namespace trainhost {
 namespace {
 
@@ -37,6 +39,7 @@ Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInsta
   optimizer->plugin_ = std::move(plugin);
   const PluginInstance &instance = *optimizer->plugin_;
   optimizer->api_ = static_cast<const th_optimizer_api *>(instance.table());
+  const PluginCall call(instance.manifest(), "create");
   TRAINHOST_CHECK(instance.check(optimizer->api_->create(instance.host(), instance.config(), &optimizer->self_), "create"));
   if (optimizer->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
   if (const int32_t granularity = optimizer->granularity(); granularity < TH_GRANULARITY_ELEMENT || granularity > TH_GRANULARITY_MATRIX) {
@@ -46,12 +49,15 @@ Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInsta
 }
 
 Optimizer::~Optimizer() {
-  if (self_ != nullptr) api_->destroy(self_);
+  if (self_ == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "destroy");
+  api_->destroy(self_);
 }
 
 Result<std::vector<OptimizerState>> Optimizer::describe_states(const th_parameter_info &parameter) const {
   std::vector<th_state_info> infos(kMostStates);
   uint32_t count = 0;
+  const PluginCall call(plugin_->manifest(), "describe_states");
   TRAINHOST_CHECK(plugin_->check(api_->describe_states(self_, &parameter, infos.data(), kMostStates, &count), "describe_states"));
   const auto refuse = [&](const std::string &found) {
     return plugin_->broken_contract("describe_states", fmt::format("parameter \"{}\": {}", view(parameter.name), found));
@@ -69,6 +75,7 @@ Result<std::vector<OptimizerState>> Optimizer::describe_states(const th_paramete
 }
 
 Result<> Optimizer::update(const th_update_call &call, std::span<const th_update> updates) {
+  const PluginCall in_plugin(plugin_->manifest(), "update");
   return plugin_->check(api_->update(self_, &call, updates.data(), static_cast<uint32_t>(updates.size())), "update");
 }
 

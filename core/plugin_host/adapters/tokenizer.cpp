@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "plugin_host/adapters/extension.h"
+#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
@@ -25,6 +26,7 @@ struct Documents {
 
   static th_status give(void *context, th_bytes *document) noexcept {
     auto &self = *static_cast<Documents *>(context);
+    PluginCall::show_life();
     auto text = self.next();
     if (!text) {
       self.error = std::move(text).error();
@@ -66,6 +68,7 @@ Result<std::string> Tokenizer::train(const PluginInstance &plugin, const NextDoc
   const th_document_source source{&documents, Documents::give, total_bytes};
   std::string state;
   const th_sink sink{&state, append_items<std::string>};
+  const PluginCall call(plugin.manifest(), "train");
   const th_status status = training->train(plugin.host(), plugin.config(), &source, &sink);
   if (documents.error) return tl::unexpected(*documents.error);
   TRAINHOST_CHECK(plugin.check(status, "train"));
@@ -77,11 +80,13 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(std::unique_ptr<PluginInsta
   tokenizer->plugin_ = std::move(plugin);
   const PluginInstance &instance = *tokenizer->plugin_;
   tokenizer->api_ = api_of(instance);
+  const PluginCall call(instance.manifest(), "create");
   TRAINHOST_CHECK(
       instance.check(tokenizer->api_->create(instance.host(), instance.config(), bytes_of(state), &tokenizer->self_), "create"));
   if (tokenizer->self_ == nullptr) return instance.broken_contract("create", "succeeded without giving an instance");
 
   th_tokenizer_info info{.struct_size = sizeof(th_tokenizer_info), .vocabulary_size = 0, .end_id = -1, .reserved = 0, .fingerprint = {}};
+  const PluginCall describing(instance.manifest(), "describe");
   TRAINHOST_CHECK(instance.check(tokenizer->api_->describe(tokenizer->self_, &info), "describe"));
   if (info.vocabulary_size == 0 || info.vocabulary_size > INT32_MAX) {
     return instance.broken_contract("describe", fmt::format("vocabulary_size is {}, expected 1 to {}", info.vocabulary_size, INT32_MAX));
@@ -97,12 +102,15 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(std::unique_ptr<PluginInsta
 }
 
 Tokenizer::~Tokenizer() {
-  if (self_ != nullptr) api_->destroy(self_);
+  if (self_ == nullptr) return;
+  const PluginCall call(plugin_->manifest(), "destroy");
+  api_->destroy(self_);
 }
 
 Result<> Tokenizer::encode(std::string_view text, std::vector<uint32_t> &ids) const {
   const size_t before = ids.size();
   const th_sink sink{&ids, append_items<std::vector<uint32_t>>};
+  const PluginCall call(plugin_->manifest(), "encode");
   auto result = plugin_->check(api_->encode(self_, bytes_of(text), &sink), "encode");
   const auto wrong =
       std::find_if(ids.begin() + static_cast<ptrdiff_t>(before), ids.end(), [&](uint32_t id) { return id >= vocabulary_size_; });
@@ -116,6 +124,7 @@ Result<> Tokenizer::encode(std::string_view text, std::vector<uint32_t> &ids) co
 Result<std::string> Tokenizer::decode(std::span<const uint32_t> ids) const {
   std::string bytes;
   const th_sink sink{&bytes, append_items<std::string>};
+  const PluginCall call(plugin_->manifest(), "decode");
   TRAINHOST_CHECK(plugin_->check(api_->decode(self_, ids.data(), ids.size(), &sink), "decode"));
   return bytes;
 }

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "device/thread_pool.h"
+#include "plugin_host/plugin_call.h"
 #include "plugin_host/services/config.h"
 #include "plugin_host/services/failure.h"
 #include "plugin_host/services/rng.h"
@@ -46,6 +47,7 @@ void HostServices::set_messages() {
     return code;
   };
   log = [](const th_host *host, int32_t level, th_string text) noexcept {
+    PluginCall::show_life();
     trainhost::log(static_cast<LogLevel>(std::clamp(level, 0, 3)), fmt::format("{}: {}", of(host).plugin_name_, view(text)));
   };
   metric = [](const th_host *host, th_string name, double value) noexcept {
@@ -53,6 +55,7 @@ void HostServices::set_messages() {
     if (self.events_.metric) self.events_.metric(fmt::format("{}/{}", self.plugin_name_, view(name)), value);
   };
   progress = [](const th_host *host, th_string what, uint64_t done, uint64_t total) noexcept {
+    PluginCall::show_life();
     const HostServices &self = of(host);
     if (self.events_.progress) self.events_.progress(view(what), done, total);
   };
@@ -77,6 +80,7 @@ void HostServices::set_work() {
     trainhost::parallel_for(count, std::max<int64_t>(grain, 1), body, context);
   };
   cancelled = [](const th_host *host) noexcept -> int32_t {
+    PluginCall::show_life();
     const auto *flag = of(host).events_.cancelled;
     return flag != nullptr && flag->load(std::memory_order_relaxed) ? 1 : 0;
   };
