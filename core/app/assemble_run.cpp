@@ -38,7 +38,7 @@ th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, 
 
 Result<std::unique_ptr<Device>> open_gpu(const Recipe &recipe, const Processes &processes) {
   if (!planned_device(recipe).gpu) return std::unique_ptr<Device>();
-  return open_cuda_device(static_cast<int32_t>(processes.local_rank()));
+  return open_cuda_device(static_cast<int32_t>(processes.local_rank()), recipe.run.deterministic);
 }
 
 Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOptions &options, Console *console,

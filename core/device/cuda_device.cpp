@@ -39,7 +39,7 @@ Result<const CudaModule *> cuda_module() {
   return entry();
 }
 
-Result<std::unique_ptr<Device>> open_cuda_device(int32_t index) {
+Result<std::unique_ptr<Device>> open_cuda_device(int32_t index, bool deterministic) {
   const auto driver = cuda_driver();
   if (!driver) return failure(ErrorKind::kRecipe, "run.device is \"cuda\", but " + driver.error().message);
   if (static_cast<size_t>(index) >= driver->devices.size()) {
@@ -49,7 +49,7 @@ Result<std::unique_ptr<Device>> open_cuda_device(int32_t index) {
                                index, driver->devices.size()));
   }
   TRAINHOST_TRY(const CudaModule *const module, cuda_module());
-  return module->open_device(index);
+  return module->open_device(index, deterministic);
 }
 
 }  // namespace trainhost

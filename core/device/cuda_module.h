@@ -16,7 +16,7 @@ struct ControlSettings;
 
 struct CudaModule {
   // The device must be there. Creates its context, a stream and an allocator.
-  Result<std::unique_ptr<Device>> (*open_device)(int32_t index);
+  Result<std::unique_ptr<Device>> (*open_device)(int32_t index, bool deterministic);
   // A group over NCCL whose floats are on the device, which this library opened. `host` is the same ranks' group for what is in the host's
   // memory and for splitting; it becomes the group's own. `name` is unique among the groups of the channel. A single rank is a group too.
   // The group ends before the device and the channel.

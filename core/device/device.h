@@ -52,8 +52,9 @@ class Device {
 Device &cpu_device();
 
 // One GPU, by a module that is loaded now (libtrainhost_cuda.so, beside the c10d module); index: among those that the driver shows this
-// process. kRecipe in one sentence when this trainhost was built without CUDA, or when there is no such GPU or no driver.
-Result<std::unique_ptr<Device>> open_cuda_device(int32_t index);
+// process. deterministic: operators that give the same bits each time, for the whole process; without it faster ones may be chosen. kRecipe
+// in one sentence when this trainhost was built without CUDA, or when there is no such GPU or no driver.
+Result<std::unique_ptr<Device>> open_cuda_device(int32_t index, bool deterministic = true);
 // Whether open_cuda_device can succeed: the driver shows a GPU, and the module is there. Loads nothing of CUDA but the driver.
 bool cuda_is_there();
 

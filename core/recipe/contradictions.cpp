@@ -32,6 +32,8 @@ class Search {
     in_names("phase", recipe_.phases);
     in_names("branch", recipe_.branches);
     for (size_t i = 0; i < recipe_.sources.size(); ++i) in_source(recipe_.sources[i], fmt::format("source.{}", i));
+    if (recipe_.run.reduction == "fixed" && !recipe_.run.deterministic)
+      mistakes_.add(position({"run.deterministic"}), "`run.deterministic`: reduction = \"fixed\" needs true, found false");
     in_phases();
     for (size_t i = 0; i < recipe_.checkpoint.always_keep.size(); ++i)
       in_reference(recipe_.checkpoint.always_keep[i], fmt::format("checkpoint.always_keep.{}", i));

@@ -37,6 +37,7 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.choice("device", recipe.run.device, {"auto", "cpu", "cuda"});
     fields.choice("precision", recipe.run.precision, {"auto", "fp32", "bf16"});
     fields.choice("reduction", recipe.run.reduction, {"fast", "fixed"});
+    fields.boolean("deterministic", recipe.run.deterministic);
   });
   sections.tables("source", recipe.sources, [](auto &fields, auto &source) {
     fields.name("name", source.name);

@@ -94,6 +94,7 @@ struct Recipe {
     std::string device = "auto";     // auto, cpu, cuda
     std::string precision = "auto";  // auto, fp32, bf16
     std::string reduction = "fast";  // fast, fixed: the same bits for any number of processes
+    bool deterministic = true;       // false: GPUs may give other bits each time
   } run;
   std::vector<Source> sources;
   PluginChoice tokenizer, model, optimizer, schedule, mixer;

@@ -151,15 +151,15 @@ class GpuDevice : public Device {
   mutable std::string problem_;
 };
 
-void configure_process() {
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // deterministic; read when the first handle is made
+void configure_process(bool deterministic) {
+  if (deterministic) ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // read when the first handle is made
   if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr && std::getenv("PYTORCH_ALLOC_CONF") == nullptr) {
     c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
   }
   at::Context &context = at::globalContext();
-  context.setDeterministicAlgorithms(true, /*warn_only=*/false);
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
   context.setDeterministicFillUninitializedMemory(false);  // debugging help that costs a pass over every new tensor
-  context.setDeterministicCuDNN(true);
+  context.setDeterministicCuDNN(deterministic);
   context.setBenchmarkCuDNN(false);
   std::vector<int64_t> attention;
   for (const at::SDPBackend backend : {at::SDPBackend::cudnn_attention, at::SDPBackend::flash_attention,
@@ -171,13 +171,13 @@ void configure_process() {
 
 }  // namespace
 
-Result<std::unique_ptr<Device>> open_gpu(int32_t index) try {
+Result<std::unique_ptr<Device>> open_gpu(int32_t index, bool deterministic) try {
   // LibTorch looks for its CUDA half once, at the first question about it.
   if (!at::hasCUDA()) {
     return failure(ErrorKind::kUnavailable,
                    "LibTorch finds no GPU: CUDA does not start, or LibTorch was used before this trainhost loaded its CUDA half");
   }
-  configure_process();
+  configure_process(deterministic);
   at::globalContext().lazyInitDevice(at::kCUDA);
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(index));
   return std::make_unique<GpuDevice>(static_cast<c10::DeviceIndex>(index));

@@ -49,6 +49,7 @@ directory = "out"
 tokens = "1.5M tokens"
 seed = 7
 reduction = "fixed"
+deterministic = true
 device = "cpu"
 precision = "fp32"
 [[source]]
@@ -154,7 +155,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.sources[0].licence, "CC0");
   EXPECT_EQ(recipe.sources[0].held_out, 0.02);
   EXPECT_EQ(recipe.sources[0].on_bad_input, "refuse");
-  EXPECT_EQ(recipe.sources[0].position.line, 9);
+  EXPECT_EQ(recipe.sources[0].position.line, 10);
   EXPECT_EQ(recipe.sources[1].loss_on, "answers");
   EXPECT_EQ(recipe.tokenizer.plugin, "byte");
   EXPECT_EQ(recipe.packing.mode, "concatenate");
@@ -165,7 +166,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(std::get<double>(recipe.model.parameters.at("scale").value), 1.0);
   EXPECT_EQ(std::get<bool>(recipe.model.parameters.at("tied").value), true);
   EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("odd key").value), "line\nfeed");
-  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 32);
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 33);
   EXPECT_EQ(recipe.optimizer.plugin, "org.example.lion");
   EXPECT_EQ(recipe.schedule.plugin, "wsd");
   EXPECT_EQ(std::get<std::string>(recipe.schedule.parameters.at("warmup").value), "2%");
