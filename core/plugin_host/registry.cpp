@@ -15,13 +15,6 @@
 namespace trainhost {
 namespace {
 
-// Whoever may write a plugin may run code as the user.
-Result<> refuse_if_writable_by_others(const std::string &path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0 || (status.st_mode & S_IWOTH) == 0) return {};
-  return failure(ErrorKind::kPlugin, path + ": everybody may write to it, so it is not trusted; chmod o-w \"" + path + "\"");
-}
-
 // The manifest of a file that this host can use.
 Result<Manifest> read_usable(const std::string &path) {
   TRAINHOST_CHECK(refuse_if_writable_by_others(std::filesystem::path(path).parent_path().string()));
@@ -48,6 +41,12 @@ Result<Manifest> of_kind(PluginKind kind, Manifest manifest) {
 }
 
 }  // namespace
+
+Result<> refuse_if_writable_by_others(const std::string &path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || (status.st_mode & S_IWOTH) == 0) return {};
+  return failure(ErrorKind::kPlugin, path + ": everybody may write to it, so it is not trusted; chmod o-w \"" + path + "\"");
+}
 
 PluginRegistry::PluginRegistry(const std::vector<std::string> &folders) : folders_(folders) {
   for (const auto &folder : folders) add_folder(folder);

@@ -9,6 +9,10 @@
 
 namespace trainhost {
 
+// Whoever may write a plugin, or the folder that it lies in, may run code as the user. Fails with kPlugin, "path: reason", when that is
+// everybody.
+Result<> refuse_if_writable_by_others(const std::string &path);
+
 class PluginRegistry {
  public:
   // A folder or a *.so in one that is no usable plugin, and why; the reason begins with the path.

@@ -8,7 +8,7 @@
 #include "plugin.hpp"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   template <class Mixer>
   constexpr th_dataset_mixer_api dataset_mixer_table = {

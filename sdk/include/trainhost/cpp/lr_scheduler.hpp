@@ -7,7 +7,7 @@
 #include "plugin.hpp"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   template <class Scheduler>
   constexpr th_lr_scheduler_api lr_scheduler_table = {

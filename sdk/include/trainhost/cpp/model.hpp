@@ -17,7 +17,7 @@
 #include "plugin.hpp"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   template <class Model>
   constexpr th_model_api model_table = {

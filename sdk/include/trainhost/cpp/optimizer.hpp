@@ -9,7 +9,7 @@
 #include "plugin.hpp"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   // Collects the states of one parameter; names must be string literals.
   class StateList {

@@ -18,7 +18,7 @@
 #include "../plugin.h"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   inline std::string_view view(th_string text) { return {text.data, text.length}; }
   inline th_string to_string(std::string_view text) { return {text.data(), text.size()}; }

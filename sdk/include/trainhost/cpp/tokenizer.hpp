@@ -10,7 +10,7 @@
 #include "plugin.hpp"
 
 namespace trainhost::sdk {
-inline namespace __attribute__((visibility("hidden"))) v1_0 {
+inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   template <class Tokenizer>
   constexpr th_tokenizer_api tokenizer_table = {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../host.h"
+#include "../parameter.h"
 
 #define TH_KIND_MODEL "th.kind.model/1"
 #define TH_MODEL_DRAFT 2
@@ -22,22 +23,6 @@ typedef struct th_model_options {
   uint32_t sequence_length; /* the longest that will be asked for */
   uint64_t tokens;          /* the largest micro-batch, B*T */
 } th_model_options;
-
-#define TH_ROLE_MATRIX 0 /* hidden 2-D weights: what Muon and muP scaling act on */
-#define TH_ROLE_EMBEDDING 1
-#define TH_ROLE_HEAD 2
-#define TH_ROLE_NORM 3
-#define TH_ROLE_BIAS 4
-
-typedef struct th_parameter_info {
-  uint32_t struct_size;
-  int32_t role, rank;
-  int32_t weight_decay;       /* 0: never decayed */
-  th_string name;             /* stable over versions: it is the name in checkpoints */
-  int64_t shape[4];           /* the first `rank` entries */
-  double init_mean, init_std; /* normal distribution, filled by the host from its counter-based generator; std 0: constant */
-  double lr_scale;            /* multiplies the schedule's learning rate */
-} th_parameter_info;
 
 typedef struct th_unit_info {
   uint32_t struct_size, parameter_count;

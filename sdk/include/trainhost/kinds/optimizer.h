@@ -1,7 +1,8 @@
 /* Optimizer: one call updates every parameter that this process holds. */
 #pragma once
 
-#include "model.h"
+#include "../host.h"
+#include "../parameter.h"
 
 #define TH_KIND_OPTIMIZER "th.kind.optimizer/1"
 

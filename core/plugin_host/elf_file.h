@@ -1,0 +1,50 @@
+// An ELF file opened for reading only: nothing of it is mapped or run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <gelf.h>
+#include <tl/expected.hpp>
+
+namespace trainhost {
+
+class ElfFile {
+ public:
+  // A shared library for this machine. The failure says what is wrong with the file: unreadable, no ELF, another type or machine, cut
+  // short.
+  static tl::expected<ElfFile, std::string> open(const std::string &path);
+
+  // For libelf's functions; owned here. One thread at a time.
+  Elf *get() const { return elf_.get(); }
+
+  // The first section of a type, or null.
+  Elf_Scn *find(GElf_Word type) const;
+  // Likewise of a name.
+  Elf_Scn *find(const std::string &name) const;
+
+ private:
+  struct Handle {
+    void operator()(Elf *elf) const { elf_end(elf); }
+  };
+
+  class OpenFile {
+   public:
+    explicit OpenFile(int descriptor) : descriptor_(descriptor) {}
+    ~OpenFile();
+    OpenFile(OpenFile &&other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+    OpenFile &operator=(OpenFile &&) = delete;
+    int descriptor() const { return descriptor_; }
+
+   private:
+    int descriptor_;
+  };
+
+  ElfFile(OpenFile file, std::unique_ptr<Elf, Handle> elf) : file_(std::move(file)), elf_(std::move(elf)) {}
+
+  OpenFile file_;
+  std::unique_ptr<Elf, Handle> elf_;  // reads from file_
+};
+
+}  // namespace trainhost
