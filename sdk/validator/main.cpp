@@ -1,11 +1,12 @@
 // trainhost-plugin VERB: what plugin authors work with.
 #include "base/command_line.h"
 #include "inspect_verb.h"
+#include "new_verb.h"
 
 namespace trainhost {
 namespace {
 
-Verbs all_verbs() { return {{"inspect", inspect_verb()}}; }
+Verbs all_verbs() { return {{"inspect", inspect_verb()}, {"new", new_verb()}}; }
 
 }  // namespace
 }  // namespace trainhost
