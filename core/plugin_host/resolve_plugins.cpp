@@ -1,5 +1,10 @@
 #include <algorithm>
+#include <set>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/log.h"
 #include "plugin_host/registry.h"
 
 namespace trainhost {
@@ -20,16 +25,18 @@ class Resolution {
  public:
   Resolution(const PluginRegistry &registry, Recipe &recipe) : registry_(registry), recipe_(recipe) {}
 
-  Manifest choose(PluginKind kind, PluginChoice &choice, Parameters Overrides::*overrides = nullptr) {
+  // table: the plugin's in the recipe.
+  Manifest choose(PluginKind kind, const std::string &table, PluginChoice &choice, Parameters Overrides::*overrides = nullptr) {
     auto manifest = registry_.find(kind, choice.plugin);
     if (!manifest) {
       errors_.push_back({choice.position, manifest.error().message});
       return {};
     }
+    if (is_set_by_command_line(table + ".plugin")) leave_out_unknown(*manifest, table, choice, overrides);
     append(errors_, check_parameters(*manifest, choice.parameters, choice.position));
     if (overrides != nullptr) {
-      visit_overrides(recipe_, overrides, [&](Parameters &parameters, const Position &table) {
-        append(errors_, check_parameters(*manifest, parameters, table, false));
+      visit_overrides(recipe_, overrides, [&](Parameters &parameters, const Position &position) {
+        append(errors_, check_parameters(*manifest, parameters, position, false));
       });
     }
     return *std::move(manifest);
@@ -43,6 +50,29 @@ class Resolution {
   }
 
  private:
+  bool is_set_by_command_line(const std::string &key) const {
+    const auto given = recipe_.given.find(key);
+    return given != recipe_.given.end() && given->second.line == 0;
+  }
+
+  // The file was written for the plugin that the command line replaces: of its parameters the new one takes those that it knows.
+  void leave_out_unknown(const Manifest &manifest, const std::string &table, PluginChoice &choice, Parameters Overrides::*overrides) {
+    std::set<std::string> left_out;
+    const auto leave_out = [&](Parameters &parameters) {
+      std::erase_if(parameters, [&](const auto &entry) {
+        const auto &[name, parameter] = entry;
+        const bool unknown = std::ranges::find(manifest.parameters, name, &ParameterSpec::name) == manifest.parameters.end();
+        if (unknown && parameter.position.line > 0) left_out.insert(name);
+        return unknown && parameter.position.line > 0;
+      });
+    };
+    leave_out(choice.parameters);
+    if (overrides != nullptr) visit_overrides(recipe_, overrides, [&](Parameters &parameters, const Position &) { leave_out(parameters); });
+    if (left_out.empty()) return;
+    log_warning(fmt::format("[{}]: plugin \"{}\" has no {}; what {} says of it is left out", table, manifest.name,
+                            fmt::join(left_out, ", "), recipe_.file));
+  }
+
   const PluginRegistry &registry_;
   Recipe &recipe_;
   Errors errors_;
@@ -53,11 +83,11 @@ class Resolution {
 tl::expected<RecipePlugins, std::vector<RecipeError>> resolve_plugins(const PluginRegistry &registry, Recipe &recipe) {
   Resolution resolution(registry, recipe);
   RecipePlugins plugins;
-  plugins.tokenizer = resolution.choose(PluginKind::kTokenizer, recipe.tokenizer);
-  plugins.model = resolution.choose(PluginKind::kModel, recipe.model);
-  plugins.optimizer = resolution.choose(PluginKind::kOptimizer, recipe.optimizer, &Overrides::optimizer);
-  plugins.schedule = resolution.choose(PluginKind::kLrScheduler, recipe.schedule, &Overrides::schedule);
-  plugins.mixer = resolution.choose(PluginKind::kDatasetMixer, recipe.mixer);
+  plugins.tokenizer = resolution.choose(PluginKind::kTokenizer, "tokenizer", recipe.tokenizer);
+  plugins.model = resolution.choose(PluginKind::kModel, "model", recipe.model);
+  plugins.optimizer = resolution.choose(PluginKind::kOptimizer, "optimizer", recipe.optimizer, &Overrides::optimizer);
+  plugins.schedule = resolution.choose(PluginKind::kLrScheduler, "schedule", recipe.schedule, &Overrides::schedule);
+  plugins.mixer = resolution.choose(PluginKind::kDatasetMixer, "mixer", recipe.mixer);
   if (auto errors = resolution.take_errors(); !errors.empty()) return tl::unexpected(std::move(errors));
   return plugins;
 }

@@ -2,11 +2,12 @@
 #include "base/command_line.h"
 #include "inspect_verb.h"
 #include "new_verb.h"
+#include "validate_verb.h"
 
 namespace trainhost {
 namespace {
 
-Verbs all_verbs() { return {{"inspect", inspect_verb()}, {"new", new_verb()}}; }
+Verbs all_verbs() { return {{"inspect", inspect_verb()}, {"new", new_verb()}, {"validate", validate_verb()}}; }
 
 }  // namespace
 }  // namespace trainhost

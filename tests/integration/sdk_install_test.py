@@ -180,8 +180,9 @@ class SdkInstallTest(RunTest):
         self.new("lr_scheduler", "waves")
         self.build("waves")
         recipe = self.recipe("run")  # 40 steps of 512 tokens
-        self.trainhost("--recipe", recipe, "--set",
-                       f"schedule={{plugin='{self.scratch}/waves/build/waves.so', peak_lr=0.01, warmup='10%'}}")
+        recipe.write_text(recipe.read_text().replace("[schedule]", '[schedule]\nplugin = "wsd"\nwarmup = "10%"\ndecay = "20%"'))
+        done = self.trainhost("--recipe", recipe, "--set", f"schedule.plugin={self.scratch}/waves/build/waves.so")
+        self.assertIn('[schedule]: plugin "waves" has no decay; what', done.stderr)  # the other parameters are the recipe's
 
         def expected(step):  # warm-up over 4 steps, waves of 10
             if step < 4:

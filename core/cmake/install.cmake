@@ -12,7 +12,7 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/TrainHostSDKConfigVersion.c
 install(FILES sdk/cmake/TrainHostSDKConfig.cmake sdk/cmake/TrainhostPlugin.cmake sdk/cmake/plugin_manifest.c.in sdk/cmake/plugin_symbols.map
               ${CMAKE_BINARY_DIR}/TrainHostSDKConfigVersion.cmake
         DESTINATION ${package} COMPONENT sdk)
-configure_file(packaging/trainhost-sdk.pc.in trainhost-sdk.pc @ONLY)
+configure_file(sdk/cmake/trainhost-sdk.pc.in trainhost-sdk.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/trainhost-sdk.pc DESTINATION lib/pkgconfig COMPONENT sdk)
 install(DIRECTORY sdk/template DESTINATION share/trainhost COMPONENT sdk)
 install(TARGETS trainhost-plugin DESTINATION ${TRAINHOST_INSTALLATION}/bin COMPONENT sdk)

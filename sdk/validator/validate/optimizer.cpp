@@ -1,0 +1,314 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/random.h"
+#include "plugin_host/adapters/optimizer.h"
+#include "validate/child.h"
+#include "validate/guarded_memory.h"
+#include "validate/rules.h"
+
+namespace trainhost::validator {
+namespace {
+
+using OptimizerObject = std::unique_ptr<Optimizer>;
+
+constexpr uint64_t kValueStream = 3, kGradientStream = 4;
+constexpr uint64_t kSteps = 4;
+
+th_string name(std::string_view text) { return {text.data(), text.size()}; }
+
+// Parameters of every role, with shapes that no vector width divides.
+const std::array<th_parameter_info, 5> kParameters{
+    th_parameter_info{sizeof(th_parameter_info), TH_ROLE_MATRIX, 2, 1, name("matrix"), {33, 17, 0, 0}, 0, 0.1, 1},
+    th_parameter_info{sizeof(th_parameter_info), TH_ROLE_EMBEDDING, 2, 1, name("embedding"), {7, 64, 0, 0}, 0, 0.1, 1},
+    th_parameter_info{sizeof(th_parameter_info), TH_ROLE_HEAD, 2, 1, name("head"), {64, 5, 0, 0}, 0, 0.1, 0.5},
+    th_parameter_info{sizeof(th_parameter_info), TH_ROLE_NORM, 1, 0, name("norm"), {129, 0, 0, 0}, 1, 0, 1},
+    th_parameter_info{sizeof(th_parameter_info), TH_ROLE_BIAS, 1, 0, name("bias"), {1, 0, 0, 0}, 0, 0, 1}};
+
+int64_t element_count(const th_parameter_info &info) {
+  int64_t count = 1;
+  for (int32_t i = 0; i < info.rank; ++i) count *= info.shape[i];
+  return count;
+}
+
+th_tensor view_of(void *data, const int64_t *shape, int32_t rank, bool bfloat16 = false) {
+  return {.data = data,
+          .device_type = TH_DEVICE_CPU,
+          .device_index = 0,
+          .rank = rank,
+          .dtype_code = bfloat16 ? uint8_t{TH_DTYPE_BFLOAT} : uint8_t{TH_DTYPE_FLOAT},
+          .dtype_bits = bfloat16 ? uint8_t{16} : uint8_t{32},
+          .dtype_lanes = 1,
+          .shape = const_cast<int64_t *>(shape),
+          .strides = nullptr,
+          .byte_offset = 0};
+}
+
+// A parameter, or elements [begin, end) of it, with its gradient and states, each between forbidden pages.
+struct Held {
+  const th_parameter_info *info;
+  int64_t begin, length;
+  bool whole;
+  GuardedArray<float> master, gradient;
+  GuardedArray<uint16_t> compute_copy;
+  std::vector<OptimizerState> described;
+  std::vector<GuardedArray<float>> states;
+  std::vector<th_tensor> state_views;
+
+  int32_t rank() const { return whole ? info->rank : 1; }
+  const int64_t *shape() const { return whole ? info->shape : &length; }
+};
+
+// What a process holds, and updates of it.
+class Holding {
+ public:
+  // cuts: every so many elements; 0: whole parameters.
+  static Result<std::unique_ptr<Holding>> create(const Trial &trial, const Optimizer &optimizer, int64_t cuts, bool with_copy) {
+    auto holding = std::make_unique<Holding>();
+    for (size_t i = 0; i < kParameters.size(); ++i) {
+      const int64_t all = element_count(kParameters[i]), at_a_time = cuts > 0 ? cuts : all;
+      for (int64_t begin = 0; begin < all; begin += at_a_time)
+        TRAINHOST_CHECK(holding->add(trial, optimizer, i, begin, std::min(at_a_time, all - begin), with_copy));
+    }
+    return holding;
+  }
+
+  Result<> update(const Trial &trial, Optimizer &optimizer, uint64_t step) {
+    std::vector<th_update> updates;
+    for (Held &held : held_) updates.push_back(prepare(trial, held, step));
+    gradient_scale_.items()[0] = 0.5f;
+    gradient_scale_.memory().allow_writing(false);
+    const th_update_call call{.struct_size = sizeof(th_update_call),
+                              .reserved = 0,
+                              .step = step,
+                              .gradient_scale = gradient_scale_.data(),
+                              .momentum = std::numeric_limits<double>::quiet_NaN(),
+                              .stream = nullptr};
+    doing(fmt::format("update number {} of {} parameters or pieces", step, updates.size()));
+    const auto result = optimizer.update(call, updates);
+    gradient_scale_.memory().allow_writing(true);
+    for (Held &held : held_) held.gradient.memory().allow_writing(true);
+    TRAINHOST_CHECK(result);
+    return check_borders();
+  }
+
+  Result<> update_all(const Trial &trial, Optimizer &optimizer) {
+    for (uint64_t step = 0; step < kSteps; ++step) TRAINHOST_CHECK(update(trial, optimizer, step));
+    return {};
+  }
+
+  // Of all parameters in their order, wherever they are cut: masters, then states that have the parameter's shape.
+  std::string values() const {
+    std::string values;
+    for (const Held &held : held_) values.append(reinterpret_cast<const char *>(held.master.data()), held.master.size() * sizeof(float));
+    for (const th_parameter_info &info : kParameters) append_states(info, values);
+    return values;
+  }
+  std::vector<Held> &held() { return held_; }
+
+ private:
+  Result<> add(const Trial &trial, const Optimizer &optimizer, size_t number, int64_t begin, int64_t length, bool with_copy) {
+    const th_parameter_info &info = kParameters[number];
+    const auto count = static_cast<size_t>(length);
+    doing(fmt::format("describe_states of \"{}\"", std::string_view(info.name.data, info.name.length)));
+    TRAINHOST_TRY(auto described, optimizer.describe_states(info));
+    Held held{.info = &info,
+              .begin = begin,
+              .length = length,
+              .whole = length == element_count(info),
+              .master = GuardedArray<float>(count),
+              .gradient = GuardedArray<float>(count),
+              .compute_copy = GuardedArray<uint16_t>(with_copy ? count : 0),
+              .described = std::move(described),
+              .states = {},
+              .state_views = {}};
+    fill_normal(trial.seed(), kValueStream + number * 16, static_cast<uint64_t>(begin), held.master.items());
+    for (const OptimizerState &state : held.described) {
+      size_t size = count;
+      if (!state.like_parameter) size = 1;
+      for (const int64_t extent : state.shape) size *= static_cast<size_t>(extent);
+      held.states.emplace_back(size, static_cast<float>(state.initial));
+    }
+    held_.push_back(std::move(held));
+    return {};
+  }
+
+  static th_update prepare(const Trial &trial, Held &held, uint64_t step) {
+    const auto number = static_cast<uint64_t>(held.info - kParameters.data());
+    fill_normal(trial.seed(), kGradientStream + number * 16 + step * 1024, static_cast<uint64_t>(held.begin), held.gradient.items());
+    held.gradient.memory().allow_writing(false);
+    held.state_views.clear();
+    for (size_t i = 0; i < held.states.size(); ++i) {
+      const OptimizerState &state = held.described[i];
+      held.state_views.push_back(state.like_parameter
+                                     ? view_of(held.states[i].data(), held.shape(), held.rank())
+                                     : view_of(held.states[i].data(), state.shape.data(), static_cast<int32_t>(state.shape.size())));
+    }
+    return {.info = held.info,
+            .master = view_of(held.master.data(), held.shape(), held.rank()),
+            .gradient = view_of(held.gradient.data(), held.shape(), held.rank()),
+            .compute_copy = view_of(held.compute_copy.size() > 0 ? held.compute_copy.data() : nullptr, held.shape(), held.rank(), true),
+            .states = held.state_views.data(),
+            .learning_rate = 0.01 * held.info->lr_scale,
+            .weight_decay_multiplier = held.info->weight_decay != 0 ? 1.0 : 0.0};
+  }
+
+  Result<> check_borders() const {
+    for (const Held &held : held_) {
+      const std::string_view parameter(held.info->name.data, held.info->name.length);
+      if (!held.master.memory().border_intact()) return broken(fmt::format("update writes before parameter \"{}\"", parameter));
+      if (!held.compute_copy.memory().border_intact()) return broken(fmt::format("update writes before the copy of \"{}\"", parameter));
+      for (size_t i = 0; i < held.states.size(); ++i) {
+        if (!held.states[i].memory().border_intact())
+          return broken(fmt::format("update writes before state \"{}\" of \"{}\"", held.described[i].name, parameter));
+      }
+      for (const float value : held.master.items()) {
+        if (!std::isfinite(value)) return broken(fmt::format("parameter \"{}\" is not finite after an update", parameter));
+      }
+    }
+    return {};
+  }
+
+  void append_states(const th_parameter_info &info, std::string &values) const {
+    for (size_t i = 0;; ++i) {
+      bool any = false;
+      for (const Held &held : held_) {
+        if (held.info != &info || i >= held.states.size()) continue;
+        any = true;
+        if (!held.described[i].like_parameter && held.begin > 0) continue;
+        values.append(reinterpret_cast<const char *>(held.states[i].data()), held.states[i].size() * sizeof(float));
+      }
+      if (!any) return;
+    }
+  }
+
+  std::vector<Held> held_;
+  GuardedArray<float> gradient_scale_{1};
+};
+
+Result<OptimizerObject> create(const Trial &trial, const SharedRecord &record = std::make_shared<HostRecord>()) {
+  TRAINHOST_TRY(auto instance, trial.instance(record));
+  return Optimizer::create(std::move(instance));
+}
+
+// After some updates by one instance.
+Result<std::string> updated(const Trial &trial, const SharedRecord &record, int64_t cuts = 0) {
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial, record));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, cuts, false));
+  TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+  return holding->values();
+}
+
+Result<std::string> live(const Trial &trial, const SharedRecord &record) { return updated(trial, record); }
+
+Result<> cuts_as_it_says(const Trial &trial) {
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  if (optimizer->granularity() != TH_GRANULARITY_ELEMENT)
+    return not_concerned("its granularity is not element, so parameters are never cut");
+  TRAINHOST_TRY(const std::string whole, updated(trial, std::make_shared<HostRecord>()));
+  for (const int64_t cuts : {256, 64, 16, 7, 1}) {
+    TRAINHOST_TRY(const std::string pieces, updated(trial, std::make_shared<HostRecord>(), cuts));
+    if (pieces != whole)
+      return broken(fmt::format("its granularity is element, but cut into pieces of {} elements parameters get other values", cuts));
+  }
+  return {};
+}
+
+// Each parameter updated by a call of its own, as another process may hold it.
+Result<> alone_or_together(const Trial &trial) {
+  TRAINHOST_TRY(const std::string together, updated(trial, std::make_shared<HostRecord>()));
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, false));
+  std::vector<Held> all = std::move(holding->held());
+  for (Held &one : all) {
+    holding->held().clear();
+    holding->held().push_back(std::move(one));
+    TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+    one = std::move(holding->held().front());
+  }
+  holding->held() = std::move(all);
+  if (holding->values() != together) return broken("a parameter gets other values when it is updated without the others");
+  return {};
+}
+
+// States are the host's, so another instance goes on with them.
+Result<> instances_hold_no_state(const Trial &trial) {
+  TRAINHOST_TRY(const std::string one_instance, updated(trial, std::make_shared<HostRecord>()));
+  TRAINHOST_TRY(const OptimizerObject first, create(trial));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *first, 0, false));
+  for (uint64_t step = 0; step < kSteps; ++step) {
+    TRAINHOST_TRY(const OptimizerObject another, create(trial));
+    TRAINHOST_CHECK(holding->update(trial, *another, step));
+  }
+  if (holding->values() != one_instance) return broken("an instance that goes on with the states of another gets other values");
+  return {};
+}
+
+Result<> writes_the_copy(const Trial &trial) {
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, true));
+  TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+  for (const Held &held : holding->held()) {
+    for (size_t i = 0; i < held.master.size(); ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, held.master.data() + i, sizeof bits);
+      const auto rounded = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);  // to nearest, ties to even
+      if (held.compute_copy.data()[i] != rounded) {
+        return broken(fmt::format("the bfloat16 copy of \"{}\"[{}] is {:#06x}, but its value rounds to {:#06x}",
+                                  std::string_view(held.info->name.data, held.info->name.length), i, held.compute_copy.data()[i], rounded));
+      }
+    }
+  }
+  return {};
+}
+
+Result<> allocates_nothing(const Trial &trial) {
+  const auto record = std::make_shared<HostRecord>();
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial, record));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, false));
+  const uint64_t before = record->allocations;
+  TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+  if (record->allocations != before) return broken("update takes memory from the host; it may not allocate");
+  return {};
+}
+
+Result<> describes_the_same(const Trial &trial) {
+  TRAINHOST_TRY(const OptimizerObject first, create(trial));
+  TRAINHOST_TRY(const OptimizerObject second, create(trial));
+  if (first->granularity() != second->granularity()) return broken("two instances have different granularities");
+  for (const th_parameter_info &info : kParameters) {
+    TRAINHOST_TRY(const auto once, first->describe_states(info));
+    TRAINHOST_TRY(const auto again, second->describe_states(info));
+    if (once != again)
+      return broken(fmt::format("the states of \"{}\" are described differently by two instances",
+                                std::string_view(info.name.data, info.name.length)));
+    for (const OptimizerState &state : once) {
+      if (first->granularity() == TH_GRANULARITY_ELEMENT && !state.like_parameter)
+        return broken(fmt::format("its granularity is element, but state \"{}\" has a shape of its own, so it cannot be cut", state.name));
+    }
+  }
+  return {};
+}
+
+constexpr std::array kRules{
+    Rule{"TH-OPT-01", "describes the same states in every instance, of shapes that its granularity allows", describes_the_same},
+    Rule{"TH-OPT-02", "of granularity element: pieces of parameters get the values of whole ones, bit for bit", cuts_as_it_says},
+    Rule{"TH-OPT-03", "a parameter's values do not depend on what is updated with it", alone_or_together},
+    Rule{"TH-OPT-04", "keeps no state of its own: another instance goes on with the host's states", instances_hold_no_state},
+    Rule{"TH-OPT-05", "writes the bfloat16 copy, rounded to nearest", writes_the_copy},
+    Rule{"TH-OPT-06", "takes no memory while it updates", allocates_nothing},
+};
+constexpr KindRules kKind{kRules, live};
+
+}  // namespace
+
+const KindRules &optimizer_rules() { return kKind; }
+
+}  // namespace trainhost::validator
