@@ -70,6 +70,19 @@ static void comes_back_exactly(void) {
   }
 }
 
+/* Runs that fill the plugin's blocks to the brim. */
+static void long_runs_come_back(void) {
+  static uint8_t text[kMost];
+  memset(text, ' ', kMost);
+  for (size_t length = 1; length <= kMost; length = length * 2 + 1) {
+    text[length / 2] = 'x';
+    encode(text, length);
+    TH_TEST(decode(ids, id_count) == TH_OK);
+    TH_TEST(byte_count == length && memcmp(bytes, text, length) == 0);
+    text[length / 2] = ' ';
+  }
+}
+
 static void decodes_the_end_to_nothing(void) {
   const uint32_t given[] = {'a', 256, 'b'};
   TH_TEST(decode(given, 3) == TH_OK && byte_count == 2 && memcmp(bytes, "ab", 2) == 0);
@@ -86,20 +99,32 @@ static void refuses_a_state(void) {
   TH_TEST(api->create(&host.table, th_test_config(&host), state, &made) == TH_INVALID && made == NULL);
 }
 
-int main(int count, char **arguments) {
+static void begin(const char *file, int64_t longest_run) {
   const th_bytes none = {NULL, 0};
-  TH_TEST(count == 2);
   th_test_host_begin(&host);
-  api = th_test_open(&host, arguments[1], TH_KIND_TOKENIZER);
-  th_test_set_integer(&host, "longest_run", 4);
+  api = th_test_open(&host, file, TH_KIND_TOKENIZER);
+  th_test_set_integer(&host, "longest_run", longest_run);
   TH_TEST(api->create(&host.table, th_test_config(&host), none, &tokenizer) == TH_OK);
+}
+
+static void end(void) {
+  api->destroy(tokenizer);
+  TH_TEST(host.blocks == 0);
+}
+
+int main(int count, char **arguments) {
+  TH_TEST(count == 2);
+  begin(arguments[1], 4);
   describes_itself();
   gives_runs_of_spaces_their_ids();
   comes_back_exactly();
   decodes_the_end_to_nothing();
   refuses_an_id_outside_the_vocabulary();
   refuses_a_state();
-  api->destroy(tokenizer);
-  TH_TEST(host.blocks == 0);
+  end();
+
+  begin(arguments[1], 255); /* as long as the manifest allows */
+  long_runs_come_back();
+  end();
   return 0;
 }
