@@ -173,8 +173,11 @@ TEST_F(LauncherTest, Rank0HasTheOutputAndTheOthersLinesArePrefixed) {
   const Ended ended = run(2, "echo out; echo err >&2; printf 'no newline'");
   EXPECT_EQ(ended.code, 0);
   EXPECT_EQ(ended.output, "out\nno newline");
-  EXPECT_THAT(ended.errors, HasSubstr("err\n"));
-  EXPECT_THAT(ended.errors, HasSubstr("[rank 1] out\n[rank 1] err\n[rank 1] no newline\n"));
+  std::vector<std::string> of_rank_0, of_rank_1;  // whose lines come in any order between each other
+  std::istringstream all(ended.errors);
+  for (std::string line; std::getline(all, line);) (line.starts_with("[rank 1] ") ? of_rank_1 : of_rank_0).push_back(line);
+  EXPECT_THAT(of_rank_0, testing::Contains("err"));
+  EXPECT_EQ(of_rank_1, (std::vector<std::string>{"[rank 1] out", "[rank 1] err", "[rank 1] no newline"}));
 }
 
 TEST_F(LauncherTest, LinesOfManyRanksNeverMix) {
