@@ -66,7 +66,7 @@ class Search {
         fmt::format("`training.memory`: a process would need at least {} and may use {}{}, which is {} too little; the largest part is {} "
                     "with {}; allow more, share the model by more processes (parallel.sharding = \"parameters\"), or make it or the "
                     "sequences smaller (trainhost plan --memory shows all parts)",
-                    bytes_text(peak.total()), bytes_text(budget_.bytes), budget_.given ? "" : ", as this machine has no more free",
+                    bytes_text(peak.total()), bytes_text(budget_.bytes), budget_.given ? "" : ", as no more is free",
                     bytes_text(peak.total() - budget_.bytes), to_string(peak.largest()), bytes_text(peak.of(peak.largest())))};
     return to_string(error);
   }
