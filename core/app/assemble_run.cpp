@@ -109,6 +109,7 @@ Result<> Run::load_model() {
 Result<> Run::check_same() const {
   const Fingerprints prints = fingerprints();
   TRAINHOST_CHECK(processes_.check_same("recipe", prints.recipe));
+  TRAINHOST_CHECK(processes_.check_same("schedule", prints.schedule));
   TRAINHOST_CHECK(processes_.check_same("way to share the work ([parallel] and [training])", how_shared(recipe(), compute_)));
   for (const auto &[kind, plugin] : prints.plugins) TRAINHOST_CHECK(processes_.check_same(kind + " plugin", plugin));
   TRAINHOST_CHECK(processes_.check_same("tokenizer", prints.tokenizer));
@@ -117,6 +118,7 @@ Result<> Run::check_same() const {
 
 Fingerprints Run::fingerprints() const {
   Fingerprints prints{.recipe = training_fingerprint(recipe()),
+                      .schedule = schedule_fingerprint(recipe()),
                       .data = corpus_->fingerprint(),
                       .tokenizer = corpus_->tokenizer().fingerprint(),
                       .plugins = {}};
@@ -135,14 +137,15 @@ Result<> Run::restore(const StartOptions &options) {
   ProcessGroup &group = saving_group_ ? *saving_group_ : processes_.world();
   TRAINHOST_TRY(checkpoints_, CheckpointDirectory::open(posix_file_system(), recipe().run.directory + "/checkpoints", group));
   auto tensors = parameters_->tensors_to_load();
-  TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, options.accept_changes ? Fingerprints{} : fingerprints()));
+  const Fingerprints prints = fingerprints();
+  Fingerprints demanded = prints;
+  if (options.accept_changes) demanded = {.recipe = {}, .schedule = {}, .data = {}, .tokenizer = prints.tokenizer, .plugins = {}};
+  TRAINHOST_TRY(const auto saved, checkpoints_->load_newest(tensors, demanded));
   if (saved) {
-    if (options.accept_changes && saved->fingerprints != fingerprints() && processes_.first()) {
-      log_warning("going on although recipe, data or plugins differ from the checkpoint's (--accept-changes)");
-    }
     parameters_->loaded();
     TRAINHOST_TRY(state_, TrainState::from_json(saved->trainer_state, saved->step));
     log_info(fmt::format("resumed after step {} of {}", state_.step, axis_.total_steps()));
+    changes_ = differences(saved->fingerprints, prints);
     return {};
   }
   if (!options.from.empty()) return restore_from(options.from);
@@ -183,7 +186,7 @@ Result<> Run::open_reports() {
   if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
-    std::vector<std::string> to_come;  // where a stop came before them
+    std::vector<std::string> to_come{"change"};  // what is still to be said of the step at which the run stands
     if (state_.evaluated_step != state_.step) to_come.push_back("evaluation");
     if (state_.sampled_step != state_.step) to_come.push_back("sample");
     TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step, to_come));
@@ -201,6 +204,10 @@ Result<> Run::open_reports() {
                        .total_steps = axis_.total_steps(),
                        .total_tokens = axis_.total_tokens(),
                        .first_step = state_.step});
+  for (const auto &[what, saved, now, may_go_on] : changes_) {
+    log_info(fmt::format("goes on with another {}: {} in place of {}", what, now, saved));
+    reporter_.change({.step = state_.step, .what = what, .before = saved, .after = now});
+  }
   return {};
 }
 

@@ -25,7 +25,7 @@ namespace trainhost {
 // What decides how a run starts, beside its recipe.
 struct StartOptions {
   std::string from;             // a checkpoint to begin with when the run has none of its own; empty: fresh parameters
-  bool accept_changes = false;  // go on although recipe, data or plugins differ from the checkpoint's
+  bool accept_changes = false;  // go on although recipe, data or plugins differ from the checkpoint's; never with another tokenizer
 };
 
 // Everything of one run, in the order in which it is built; each part uses those before it.
@@ -92,6 +92,7 @@ class Run {
   std::unique_ptr<ProcessGroup> saving_group_;
   std::optional<CheckpointDirectory> checkpoints_;
   TrainState state_;
+  std::vector<FingerprintDifference> changes_;  // since the checkpoint was saved
   ActivityReport activity_;
   Reporter reporter_;
   std::optional<TextGenerator> generator_;

@@ -207,7 +207,7 @@ void examine_cuda(Diagnosis &diagnosis) {
 }
 
 void examine_plugins(Diagnosis &diagnosis) {
-  const PluginRegistry registry(PluginRegistry::default_folders());
+  const PluginRegistry registry(PluginRegistry::search_path());
   Json &facts = diagnosis.facts["plugins"];
   facts["folders"] = registry.folders();
   for (const PluginKind kind :

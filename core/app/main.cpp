@@ -122,7 +122,7 @@ Verb plugins_verb() {
       "json", options::bool_switch(), "print JSON");
   verb.positional.add("name", 1);
   verb.act = [](const auto &given) {
-    const PluginRegistry registry(PluginRegistry::default_folders());
+    const PluginRegistry registry(PluginRegistry::search_path());
     return print_plugins(registry, given["name"].template as<std::string>(), given["json"].template as<bool>(), std::cout);
   };
   return verb;

@@ -104,6 +104,7 @@ void print(const Manifest &manifest, std::ostream &out) {
   std::vector<Row> facts{{"kind", std::string(to_string(manifest.kind))},
                          {"id", manifest.id},
                          {"file", manifest.path},
+                         {"SHA-256", manifest.sha256},
                          {"ABI", fmt::format("needs {}, built with {}", abi(manifest.minimum_abi_major, manifest.minimum_abi_minor),
                                              abi(manifest.sdk_abi_major, manifest.sdk_abi_minor))}};
   if (!manifest.libtorch.empty()) facts.push_back({"LibTorch", manifest.libtorch});

@@ -27,12 +27,22 @@ struct NamedTensor {
   uint64_t begin = 0;
 };
 
-// What identifies the run that a checkpoint belongs to. A difference at resume is refused, naming both.
+// What identifies the run that a checkpoint belongs to. A difference at resume is refused, naming both; but for the schedule and its
+// plugin, which have no part in what was trained so far.
 struct Fingerprints {
-  std::string recipe, data, tokenizer;
+  std::string recipe, schedule, data, tokenizer;
   std::map<std::string, std::string> plugins;  // kind -> "name version sha256"
   bool operator==(const Fingerprints &) const = default;
 };
+
+struct FingerprintDifference {
+  std::string what, saved, now;  // "recipe", "model plugin"
+  bool may_go_on;                // of the schedule
+};
+
+// What differs of a saved run and one that would go on with it, the cause before its consequences. What `now` leaves empty is not compared,
+// nor a schedule that an early checkpoint does not name.
+std::vector<FingerprintDifference> differences(const Fingerprints &saved, const Fingerprints &now);
 
 // Everything of a run at a step boundary, or what one of several processes has of it. JSON text for the small state that is not tensors
 // (spike window, skipped steps).

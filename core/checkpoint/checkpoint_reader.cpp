@@ -4,6 +4,8 @@
 #include <map>
 #include <sstream>
 
+#include <fmt/format.h>
+
 #include "base/hash.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -30,20 +32,14 @@ std::string shortened(const std::string &text) {
   return result;
 }
 
-Result<> compare_fingerprint(const std::string &path, const std::string &what, const std::string &found, const std::string &expected) {
-  if (expected.empty() || found == expected) return {};
-  return failure(ErrorKind::kRecipe, path + ": was made with another " + what + ": it has " + shortened(found) + ", this run has " +
-                                         shortened(expected) + "; use the " + what +
-                                         " of that run, start in another run directory, or go on all the same with --accept-changes");
-}
-
 Result<> compare_fingerprints(const std::string &path, const Fingerprints &found, const Fingerprints &expected) {
-  TRAINHOST_CHECK(compare_fingerprint(path, "recipe", found.recipe, expected.recipe));
-  TRAINHOST_CHECK(compare_fingerprint(path, "data", found.data, expected.data));
-  TRAINHOST_CHECK(compare_fingerprint(path, "tokenizer", found.tokenizer, expected.tokenizer));
-  for (const auto &[kind, identity] : expected.plugins) {
-    const auto plugin = found.plugins.find(kind);
-    TRAINHOST_CHECK(compare_fingerprint(path, kind + " plugin", plugin == found.plugins.end() ? "" : plugin->second, identity));
+  for (const auto &[what, saved, now, may_go_on] : differences(found, expected)) {
+    if (may_go_on) continue;
+    // Other ids for the same text: nothing that was trained would mean anything.
+    const std::string_view choice = what == "tokenizer" ? ", or start in another run directory"
+                                                        : ", start in another run directory, or go on all the same with --accept-changes";
+    return failure(ErrorKind::kRecipe, fmt::format("{}: was made with another {}: it has {}, this run has {}; use the {} of that run{}",
+                                                   path, what, shortened(saved), shortened(now), what, choice));
   }
   return {};
 }

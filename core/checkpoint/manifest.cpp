@@ -95,8 +95,11 @@ bool is_shard_name(std::string_view name, uint32_t world_size) {
 
 Fingerprints decode_fingerprints(const json &object, std::string &fault) {
   Fields fields(object, "the fingerprints", fault);
-  Fingerprints fingerprints{
-      .recipe = fields.text(key::kRecipe), .data = fields.text(key::kData), .tokenizer = fields.text(key::kTokenizer), .plugins = {}};
+  Fingerprints fingerprints{.recipe = fields.text(key::kRecipe),
+                            .schedule = object.contains(key::kSchedule) ? fields.text(key::kSchedule) : "",  // early ones have none
+                            .data = fields.text(key::kData),
+                            .tokenizer = fields.text(key::kTokenizer),
+                            .plugins = {}};
   const json plugins = fields.object(key::kPlugins);
   Fields kinds(plugins, "the plugins", fault);
   for (const auto &[kind, identity] : plugins.items()) fingerprints.plugins[kind] = kinds.text(kind.c_str());
@@ -245,7 +248,11 @@ Result<std::string> encode_manifest(const CheckpointManifest &manifest) {
   for (const ManifestFile &file : manifest.files)
     files.push_back({{key::kName, file.name}, {key::kBytes, file.bytes}, {key::kSha256, file.sha256}});
   for (const ManifestTensor &tensor : manifest.tensors) tensors.push_back(encode_tensor(tensor, version));
-  const Fingerprints &fingerprints = manifest.fingerprints;
+  ordered_json fingerprints{{key::kRecipe, manifest.fingerprints.recipe}};
+  if (!manifest.fingerprints.schedule.empty()) fingerprints[key::kSchedule] = manifest.fingerprints.schedule;
+  fingerprints[key::kData] = manifest.fingerprints.data;
+  fingerprints[key::kTokenizer] = manifest.fingerprints.tokenizer;
+  fingerprints[key::kPlugins] = ordered_json(json(manifest.fingerprints.plugins));
   const ordered_json object{{key::kFormat, manifest::kFormat},
                             {key::kVersion, version},
                             {key::kStep, manifest.step},
@@ -253,11 +260,7 @@ Result<std::string> encode_manifest(const CheckpointManifest &manifest) {
                             {key::kLabel, manifest.label},
                             {key::kCreated, manifest.created},
                             {key::kWorldSize, manifest.world_size},
-                            {key::kFingerprints,
-                             {{key::kRecipe, fingerprints.recipe},
-                              {key::kData, fingerprints.data},
-                              {key::kTokenizer, fingerprints.tokenizer},
-                              {key::kPlugins, ordered_json(json(fingerprints.plugins))}}},
+                            {key::kFingerprints, std::move(fingerprints)},
                             {key::kTrainerState, manifest.trainer_state},
                             {key::kFiles, std::move(files)},
                             {key::kTensors, std::move(tensors)}};

@@ -26,9 +26,9 @@ constexpr uint64_t kBlockElements = uint64_t{1} << 22;
 namespace key {
 constexpr char kFormat[] = "format", kVersion[] = "version", kStep[] = "step", kTokens[] = "tokens", kLabel[] = "label",
                kCreated[] = "created", kWorldSize[] = "world_size", kFingerprints[] = "fingerprints", kRecipe[] = "recipe",
-               kData[] = "data", kTokenizer[] = "tokenizer", kPlugins[] = "plugins", kTrainerState[] = "trainer_state", kFiles[] = "files",
-               kTensors[] = "tensors", kName[] = "name", kBytes[] = "bytes", kSha256[] = "sha256", kFile[] = "file", kShape[] = "shape",
-               kBegin[] = "begin", kCount[] = "count";
+               kSchedule[] = "schedule", kData[] = "data", kTokenizer[] = "tokenizer", kPlugins[] = "plugins",
+               kTrainerState[] = "trainer_state", kFiles[] = "files", kTensors[] = "tensors", kName[] = "name", kBytes[] = "bytes",
+               kSha256[] = "sha256", kFile[] = "file", kShape[] = "shape", kBegin[] = "begin", kCount[] = "count";
 }  // namespace key
 
 }  // namespace trainhost::manifest

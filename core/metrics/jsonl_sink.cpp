@@ -29,6 +29,10 @@ class JsonlSink final : public MetricSink {
            {"first_step", run.first_step}});
   }
 
+  void change(const RunChange &change) override {
+    write({{"kind", "change"}, {"step", change.step}, {"what", change.what}, {"before", change.before}, {"after", change.after}});
+  }
+
   void step(const StepReport &report) override {
     write({{"kind", "step"},
            {"step", report.step},

@@ -16,6 +16,12 @@ struct RunSummary {  // once, before the first step
   uint64_t parameters = 0, total_steps = 0, total_tokens = 0, first_step = 0;
 };
 
+// A resumed run goes on with something else than its checkpoint was made with.
+struct RunChange {
+  uint64_t step = 0;  // after which it holds
+  std::string what, before, after;
+};
+
 struct StepReport {
   uint64_t step = 0;    // steps done, this one included
   uint64_t tokens = 0;  // consumed, this step's included
@@ -49,6 +55,7 @@ class MetricSink {
  public:
   virtual ~MetricSink() = default;
   virtual void begin(const RunSummary &) {}
+  virtual void change(const RunChange &) {}
   virtual void step(const StepReport &) = 0;
   virtual void evaluation(const EvaluationReport &) = 0;
   virtual void sample(const TextSample &) {}

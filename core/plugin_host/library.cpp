@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 #include <boost/dll/shared_library.hpp>
 
+#include "plugin_host/file_identity.h"
 #include "plugin_host/kind_table.h"
+#include "plugin_host/pinned_copy.h"
 #include "plugin_host/plugin_call.h"
 #include "plugin_host/services/failure.h"
 #include "plugin_host/services/host_services.h"
@@ -24,9 +26,11 @@ class Library {
 
  private:
   Result<const th_plugin *> open(const Manifest &manifest) {
+    TRAINHOST_TRY(const std::string path, path_to_load(manifest));
     const PluginCall loading(manifest, "loading it");
+    if (manifest.pinned) load_needed_libraries(manifest);
     std::error_code code;
-    library_.load(manifest.path, code, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
+    library_.load(path, code, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
     if (code) {
       const char *reason = dlerror();  // Boost.DLL keeps only a code
       return failure(ErrorKind::kPlugin,
@@ -37,6 +41,13 @@ class Library {
                                                      describe(manifest), kEntry));
     }
     return enter(manifest, library_.get<const th_plugin *(const th_host *)>(kEntry));
+  }
+
+  // No constructor of another file runs than of the one whose manifest was checked.
+  static Result<std::string> path_to_load(const Manifest &manifest) {
+    if (manifest.pinned) return pinned_copy(manifest);
+    if (identity_of(manifest.path) == manifest.identity) return manifest.path;
+    return failure(ErrorKind::kPlugin, describe(manifest) + ": was replaced after it was checked; start again");
   }
 
   Result<const th_plugin *> enter(const Manifest &manifest, const th_plugin *(&entry)(const th_host *)) {

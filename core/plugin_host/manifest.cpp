@@ -258,12 +258,18 @@ tl::expected<Manifest, std::string> parse_manifest(std::string_view text) {
 }
 
 Result<Manifest> read_manifest(const std::string &path) {
-  const auto text = read_manifest_section(path);
-  if (!text) return failure(ErrorKind::kPlugin, path + ": " + text.error());
+  const auto refuse = [&](const std::string &reason) { return failure(ErrorKind::kPlugin, path + ": " + reason); };
+  const auto file = ElfFile::open(path);
+  if (!file) return refuse(file.error());
+  const auto text = read_manifest_section(*file);
+  if (!text) return refuse(text.error());
   auto manifest = parse_manifest(*text);
-  if (!manifest) return failure(ErrorKind::kPlugin, path + ": its manifest is malformed: " + manifest.error());
+  if (!manifest) return refuse("its manifest is malformed: " + manifest.error());
+  auto digest = file->sha256();
+  if (!digest) return refuse(digest.error());
   manifest->path = path;
-  TRAINHOST_TRY(manifest->sha256, sha256_of_file(path));
+  manifest->sha256 = *std::move(digest);
+  manifest->identity = file->identity();
   return *std::move(manifest);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "plugin_host/file_identity.h"
 #include "recipe/recipe.h"
 
 namespace trainhost {
@@ -28,8 +29,10 @@ struct ParameterSpec {
 };
 
 struct Manifest {
-  std::string path;    // absolute, of the shared library
-  std::string sha256;  // of the whole file
+  std::string path;       // absolute, of the shared library
+  std::string sha256;     // of the whole file
+  FileIdentity identity;  // of the file that was read
+  bool pinned = false;    // the recipe says which SHA-256 it must have: what is loaded is then a copy whose bytes were hashed
   std::string id, name, version, summary;
   PluginKind kind;
   int minimum_abi_major = 1, minimum_abi_minor = 0;  // what the plugin needs of a host

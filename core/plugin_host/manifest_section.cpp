@@ -1,7 +1,5 @@
 #include "plugin_host/manifest_section.h"
 
-#include "plugin_host/elf_file.h"
-
 namespace trainhost {
 namespace {
 
@@ -11,8 +9,11 @@ constexpr const char *kSection = ".trainhost.manifest";
 
 tl::expected<std::string, std::string> read_manifest_section(const std::string &path) {
   const auto file = ElfFile::open(path);
-  if (!file) return tl::unexpected(file.error());
-  Elf_Scn *section = file->find(kSection);
+  return file ? read_manifest_section(*file) : tl::unexpected(file.error());
+}
+
+tl::expected<std::string, std::string> read_manifest_section(const ElfFile &file) {
+  Elf_Scn *section = file.find(kSection);
   const Elf_Data *data = section != nullptr ? elf_rawdata(section, nullptr) : nullptr;
   if (data == nullptr || data->d_buf == nullptr) {
     return tl::unexpected(std::string("is no trainhost plugin: it has no section ") + kSection + "; build it with trainhost_add_plugin()");

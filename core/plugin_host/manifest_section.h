@@ -5,10 +5,13 @@
 
 #include <tl/expected.hpp>
 
+#include "plugin_host/elf_file.h"
+
 namespace trainhost {
 
 // The text of the section .trainhost.manifest; the failure says what is wrong with the file: unreadable, no ELF shared library of this
 // machine, cut short, or without the section.
 tl::expected<std::string, std::string> read_manifest_section(const std::string &path);
+tl::expected<std::string, std::string> read_manifest_section(const ElfFile &file);
 
 }  // namespace trainhost

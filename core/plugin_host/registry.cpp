@@ -17,8 +17,11 @@ namespace {
 
 // The manifest of a file that this host can use.
 Result<Manifest> read_usable(const std::string &path) {
-  TRAINHOST_CHECK(refuse_if_writable_by_others(std::filesystem::path(path).parent_path().string()));
-  TRAINHOST_CHECK(refuse_if_writable_by_others(path));
+  std::error_code ignored;
+  const std::filesystem::path given(path), target = std::filesystem::weakly_canonical(given, ignored);  // of a link, both folders count
+  for (const auto &place : {given.parent_path(), target.parent_path(), given}) {
+    TRAINHOST_CHECK(refuse_if_writable_by_others(place.string()));
+  }
   TRAINHOST_TRY(Manifest manifest, read_manifest(path));
   TRAINHOST_CHECK(check_compatible(manifest));
   return manifest;
@@ -73,8 +76,8 @@ void PluginRegistry::add_file(const std::string &path) {
   plugins_.push_back(*std::move(manifest));
 }
 
-std::vector<std::string> PluginRegistry::default_folders() {
-  std::vector<std::string> folders;
+std::vector<std::string> PluginRegistry::search_path(std::vector<std::string> first) {
+  std::vector<std::string> folders = std::move(first);
   const char *listed = ::secure_getenv("TRAINHOST_PLUGIN_PATH");
   for (std::string_view rest = listed != nullptr ? listed : ""; !rest.empty();) {
     const size_t end = std::min(rest.find(':'), rest.size());

@@ -24,9 +24,9 @@ class PluginRegistry {
   // file that others may write is refused.
   explicit PluginRegistry(const std::vector<std::string> &folders);
 
-  // Where plugins are looked for: each folder of $TRAINHOST_PLUGIN_PATH (not when the program runs with raised privileges), then
-  // the plugins/ folder beside the program's own.
-  static std::vector<std::string> default_folders();
+  // Where plugins are looked for: each of `first`, each folder of $TRAINHOST_PLUGIN_PATH (not when the program runs with raised
+  // privileges), then the plugins/ folder beside the program's own.
+  static std::vector<std::string> search_path(std::vector<std::string> first = {});
 
   const std::vector<std::string> &folders() const { return folders_; }
   const std::vector<Manifest> &plugins() const { return plugins_; }
@@ -46,8 +46,8 @@ class PluginRegistry {
   std::vector<Rejected> rejected_;
 };
 
-// Looks up the five plugins of the recipe, checks every parameter (of phases and branches too) and fills in the defaults. All
-// mistakes at once; empty: the recipe can run.
+// Looks up the five plugins of the recipe, holds their files against its pins, checks every parameter (of phases and branches too) and
+// fills in the defaults. All mistakes at once; empty: the recipe can run.
 struct RecipePlugins {
   Manifest tokenizer, model, optimizer, schedule, mixer;
 };

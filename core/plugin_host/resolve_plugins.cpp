@@ -6,11 +6,14 @@
 
 #include "base/log.h"
 #include "plugin_host/registry.h"
+#include "recipe/reader.h"
 
 namespace trainhost {
 namespace {
 
 using Errors = std::vector<RecipeError>;
+
+constexpr size_t kKinds = 5;
 
 void append(Errors &errors, Errors more) { errors.insert(errors.end(), more.begin(), more.end()); }
 
@@ -32,6 +35,7 @@ class Resolution {
       errors_.push_back({choice.position, manifest.error().message});
       return {};
     }
+    hold_against_pin(*manifest);
     if (is_set_by_command_line(table + ".plugin")) leave_out_unknown(*manifest, table, choice, overrides);
     append(errors_, check_parameters(*manifest, choice.parameters, choice.position));
     if (overrides != nullptr) {
@@ -42,6 +46,18 @@ class Resolution {
     return *std::move(manifest);
   }
 
+  // A pin that pins nothing is most likely misspelt, and the plugin meant is not held to anything.
+  void refuse_unused_pins() {
+    if (ids_.size() < kKinds) return;  // it may be that of a plugin that was not found
+    for (const auto &[id, digest] : recipe_.plugins.pins) {
+      if (ids_.contains(id)) continue;
+      const std::string nearest = nearest_name(id, {ids_.begin(), ids_.end()});
+      errors_.push_back({position_of_pin(id), fmt::format("`plugins.pin`: this recipe uses no plugin with the id \"{}\"{}", id,
+                                                          nearest.empty() ? fmt::format("; it uses {}", fmt::join(ids_, ", "))
+                                                                          : fmt::format("; did you mean \"{}\"?", nearest))});
+    }
+  }
+
   // In the order of the file.
   Errors take_errors() {
     std::ranges::stable_sort(
@@ -50,6 +66,20 @@ class Resolution {
   }
 
  private:
+  Position position_of_pin(const std::string &id) const { return recipe_.given.at("plugins.pin." + id); }
+
+  void hold_against_pin(Manifest &manifest) {
+    ids_.insert(manifest.id);
+    const auto pin = recipe_.plugins.pins.find(manifest.id);
+    if (pin == recipe_.plugins.pins.end()) return;
+    manifest.pinned = true;
+    if (pin->second == manifest.sha256) return;
+    errors_.push_back(
+        {position_of_pin(manifest.id),
+         fmt::format("`plugins.pin`: the {} has SHA-256 {}, and the recipe pins {}; put the pinned file there, or pin this one",
+                     describe(manifest), manifest.sha256, pin->second)});
+  }
+
   bool is_set_by_command_line(const std::string &key) const {
     const auto given = recipe_.given.find(key);
     return given != recipe_.given.end() && given->second.line == 0;
@@ -76,6 +106,7 @@ class Resolution {
   const PluginRegistry &registry_;
   Recipe &recipe_;
   Errors errors_;
+  std::set<std::string> ids_;  // of the plugins that were found
 };
 
 }  // namespace
@@ -88,6 +119,7 @@ tl::expected<RecipePlugins, std::vector<RecipeError>> resolve_plugins(const Plug
   plugins.optimizer = resolution.choose(PluginKind::kOptimizer, "optimizer", recipe.optimizer, &Overrides::optimizer);
   plugins.schedule = resolution.choose(PluginKind::kLrScheduler, "schedule", recipe.schedule, &Overrides::schedule);
   plugins.mixer = resolution.choose(PluginKind::kDatasetMixer, "mixer", recipe.mixer);
+  resolution.refuse_unused_pins();
   if (auto errors = resolution.take_errors(); !errors.empty()) return tl::unexpected(std::move(errors));
   return plugins;
 }

@@ -136,6 +136,14 @@ Converted<std::string> to_path(const Value &value, const std::string &folder) {
   return (std::filesystem::path(folder) / *path).lexically_normal().string();
 }
 
+Converted<std::string> to_sha256(const Value &value) {
+  constexpr std::string_view kPrefix = "sha256:";
+  const auto *text = std::get_if<std::string>(&value.data);
+  const std::string digits = text && text->starts_with(kPrefix) ? text->substr(kPrefix.size()) : "";
+  if (digits.size() == 64 && digits.find_first_not_of("0123456789abcdef") == std::string::npos) return digits;
+  return unlike("\"sha256:\" and 64 hexadecimal digits, as trainhost plugins NAME shows them", value);
+}
+
 Converted<ParameterValue> to_parameter(const Value &value) {
   if (const auto *text = std::get_if<std::string>(&value.data)) return *text;
   if (const auto *boolean = std::get_if<bool>(&value.data)) return *boolean;

@@ -31,6 +31,7 @@ Converted<std::string> to_text(const Value &value);
 Converted<std::string> to_name(const Value &value);  // fit to be the name of a folder
 Converted<std::string> to_choice(const Value &value, std::initializer_list<const char *> choices);
 Converted<std::string> to_path(const Value &value, const std::string &folder);  // absolute; not empty
+Converted<std::string> to_sha256(const Value &value);                           // the digits of "sha256:DIGITS"
 Converted<ParameterValue> to_parameter(const Value &value);
 
 // The same text with each ${NAME} replaced by the environment variable NAME, which must be set.

@@ -39,6 +39,10 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.choice("reduction", recipe.run.reduction, {"fast", "fixed"});
     fields.boolean("deterministic", recipe.run.deterministic);
   });
+  sections.table("plugins", [&](auto &fields) {
+    fields.folders("path", recipe.plugins.folders);
+    fields.pins("pin", recipe.plugins.pins);
+  });
   sections.tables("source", recipe.sources, [](auto &fields, auto &source) {
     fields.name("name", source.name);
     fields.paths("paths", source.paths);

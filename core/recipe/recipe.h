@@ -96,6 +96,10 @@ struct Recipe {
     std::string reduction = "fast";  // fast, fixed: the same bits for any number of processes
     bool deterministic = true;       // false: GPUs may give other bits each time
   } run;
+  struct Plugins {
+    std::vector<std::string> folders;         // absolute; looked into before all others
+    std::map<std::string, std::string> pins;  // a plugin's id -> the SHA-256 that its file must have, 64 hexadecimal digits
+  } plugins;
   std::vector<Source> sources;
   PluginChoice tokenizer, model, optimizer, schedule, mixer;
   struct Packing {
@@ -157,9 +161,11 @@ Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 // The whole recipe as TOML that reads back with equal values; a comment "default" beside each key that was not given. Paths absolute.
 std::string resolved_toml(const Recipe &recipe);
 
-// Equal fingerprints: the same training. Covers everything but run.directory, parallel, recompute and memory, metrics, evaluation,
-// sampling, checkpoint, branches and the sources' paths (what they hold has a fingerprint of its own); plugin parameters as they stand in
-// `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
+// Equal fingerprints: the same training, but for its learning rates. Covers everything but run.directory, schedules, parallel, recompute
+// and memory, metrics, evaluation, sampling, checkpoint, branches, and where sources and plugins lie (what they are has a fingerprint of
+// its own); plugin parameters as they stand in `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
 std::string training_fingerprint(const Recipe &recipe);
+// Likewise of the schedule and what phases change of it.
+std::string schedule_fingerprint(const Recipe &recipe);
 
 }  // namespace trainhost

@@ -81,6 +81,12 @@ class Writer {
   }
   void texts(const char *key, const std::vector<std::string> &value) { write(key, toml_array(value)); }
   void paths(const char *key, const std::vector<std::string> &value) { texts(key, value); }
+  void folders(const char *key, const std::vector<std::string> &value) { texts(key, value); }
+  void pins(const char *key, const std::map<std::string, std::string> &value) {
+    std::string pins;
+    for (const auto &[id, digest] : value) pins += (pins.empty() ? " " : ", ") + toml_key(id) + " = " + quotation("sha256:" + digest);
+    write(key, "{" + pins + (pins.empty() ? "}" : " }"));
+  }
   void texts_or_all(const char *key, const std::vector<std::string> &value) { value.empty() ? text(key, "all") : texts(key, value); }
   void mix(const char *key, const std::optional<std::map<std::string, double>> &value) {
     if (!value) return;
@@ -128,6 +134,10 @@ std::string resolved_toml(const Recipe &recipe) { return written(recipe, true); 
 std::string training_fingerprint(const Recipe &recipe) {
   Recipe training = recipe;
   training.run.directory.clear();
+  training.plugins = {};
+  for (PluginChoice *choice : {&training.tokenizer, &training.model, &training.optimizer, &training.mixer}) choice->plugin.clear();
+  training.schedule = {};
+  for (Phase &phase : training.phases) phase.overrides.schedule.clear();
   training.parallel = {};
   training.training.recompute.reset();
   training.training.memory_bytes = 0;
@@ -138,6 +148,14 @@ std::string training_fingerprint(const Recipe &recipe) {
   training.branches.clear();
   for (Source &source : training.sources) source.paths.clear();  // where the text lies; what it says has a fingerprint of its own
   return sha256(written(training, false));
+}
+
+std::string schedule_fingerprint(const Recipe &recipe) {
+  Recipe schedule;
+  schedule.schedule = recipe.schedule;
+  schedule.schedule.plugin.clear();
+  for (const Phase &phase : recipe.phases) schedule.phases.emplace_back().overrides.schedule = phase.overrides.schedule;
+  return sha256(written(schedule, false));
 }
 
 }  // namespace trainhost

@@ -131,10 +131,31 @@ void TableReader::paths(const std::string &key, std::vector<std::string> &out) {
   const Array *array = value ? elements(key, *value, "an array of paths, such as [\"data/*.md\"]") : nullptr;
   if (!array) return;
   if (array->empty()) refuse(key, *value, "expected at least one path, found an empty array");
+  read_paths(key, *array, out);
+}
+
+void TableReader::folders(const std::string &key, std::vector<std::string> &out) {
+  const Value *value = take(key);
+  const Array *array = value ? elements(key, *value, "an array of folders, such as [\"plugins\"]") : nullptr;
+  if (array) read_paths(key, *array, out);
+}
+
+void TableReader::read_paths(const std::string &key, const Array &array, std::vector<std::string> &out) {
   out.clear();
-  for (const Value &element : *array) {
+  for (const Value &element : array) {
     reading_.given.emplace(fmt::format("{}.{}", below(path_, key), out.size()), element.position);
     convert_into(out.emplace_back(), key, element, [this](const Value &path) { return expanded_path(path); });
+  }
+}
+
+void TableReader::pins(const std::string &key, std::map<std::string, std::string> &out) {
+  const Value *value = take(key);
+  if (!value) return;
+  const auto *table = std::get_if<Table>(&value->data);
+  if (!table) return refuse(key, *value, unlike("a table such as { \"org.example.mine\" = \"sha256:...\" }", *value).value());
+  for (const auto &[id, digest] : *table) {
+    reading_.given.emplace(below(below(path_, key), id), digest.key_position);
+    convert_into(out[id], below(key, id), digest, to_sha256);
   }
 }
 

@@ -64,6 +64,8 @@ class TableReader {
   void reference(const std::string &key, std::string &out);                             // required; what it refers to is checked later
   void directory(const std::string &key, std::string &out);                             // absolute, ${NAME} expanded
   void paths(const std::string &key, std::vector<std::string> &out);                    // the same; required, at least one
+  void folders(const std::string &key, std::vector<std::string> &out);                  // the same; may be none
+  void pins(const std::string &key, std::map<std::string, std::string> &out);           // id -> the digits after "sha256:"
   void mix(const std::string &key, std::optional<std::map<std::string, double>> &out);  // shares as written
   void plugin(const std::string &key, std::string &out);                                // a path becomes absolute
   void parameters(const std::string &key, Parameters &out);                             // of the table below this one
@@ -86,6 +88,7 @@ class TableReader {
     else
       refuse(key, value, converted.error());
   }
+  void read_paths(const std::string &key, const Array &array, std::vector<std::string> &out);
   // The elements of an array, or null after a mistake.
   const Array *elements(const std::string &key, const Value &value, const std::string &expected);
   const Value *take_required(const std::string &key);

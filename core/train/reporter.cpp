@@ -13,6 +13,11 @@ void Reporter::begin_run(const RunSummary &summary) {
   for (MetricSink *sink : sinks_) sink->begin(summary);
 }
 
+void Reporter::change(const RunChange &change) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->change(change);
+}
+
 Result<> Reporter::after_step(TrainState &, const StepReport &report) {
   std::lock_guard lock(mutex_);
   step_ = report.step;

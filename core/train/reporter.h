@@ -17,6 +17,7 @@ class Reporter : public TrainObserver {
   void show_on(MetricSink *sink) { sinks_.push_back(sink); }
 
   void begin_run(const RunSummary &summary);
+  void change(const RunChange &change);
   Result<> after_step(TrainState &state, const StepReport &report) override;
   Result<> before_checkpoint() override;
   void evaluation(const EvaluationReport &report);

@@ -114,7 +114,8 @@ Result<> Trainer::roll_back() {
   const uint64_t fault = state_->step;
   if (background_) TRAINHOST_CHECK(background_->finish());
   auto tensors = parts_.parameters.tensors_to_load();
-  TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, parts_.fingerprints));
+  // Whatever differs in them was accepted when the run was started.
+  TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, {}));
   if (!saved) {
     warn(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
     return {};

@@ -77,6 +77,7 @@ class Rules {
     }
     manifest->path = inspection_.path;
     manifest->sha256 = inspection_.sha256;
+    manifest->identity = identity_of(inspection_.path);
     inspection_.manifest = *std::move(manifest);
   }
 

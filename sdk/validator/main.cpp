@@ -1,5 +1,6 @@
 // trainhost-plugin VERB: what plugin authors work with.
 #include "base/command_line.h"
+#include "doctor_verb.h"
 #include "inspect_verb.h"
 #include "new_verb.h"
 #include "validate_verb.h"
@@ -7,7 +8,7 @@
 namespace trainhost {
 namespace {
 
-Verbs all_verbs() { return {{"inspect", inspect_verb()}, {"new", new_verb()}, {"validate", validate_verb()}}; }
+Verbs all_verbs() { return {{"doctor", doctor_verb()}, {"inspect", inspect_verb()}, {"new", new_verb()}, {"validate", validate_verb()}}; }
 
 }  // namespace
 }  // namespace trainhost

@@ -77,38 +77,14 @@ void read_internals(const ElfFile &file, SharedObject &object) {
   }
 }
 
-void append_folders(std::string_view list, std::vector<std::string> &folders) {
-  for (;;) {
-    const size_t end = std::min(list.find(':'), list.size());
-    folders.emplace_back(list.substr(0, end));
-    if (end == list.size()) return;
-    list.remove_prefix(end + 1);
-  }
-}
-
-void read_dynamic_entries(const ElfFile &file, SharedObject &object) {
+bool has_text_relocations(const ElfFile &file) {
   const Section entries(file.find(SHT_DYNAMIC));
   for (size_t i = 0; i < entries.size() / sizeof(Elf64_Dyn); ++i) {
     GElf_Dyn entry;
     if (gelf_getdyn(entries.data, static_cast<int>(i), &entry) == nullptr || entry.d_tag == DT_NULL) break;
-    switch (entry.d_tag) {
-      case DT_NEEDED:
-        object.needed.push_back(text_at(file, entries.header.sh_link, entry.d_un.d_val));
-        break;
-      case DT_RPATH:
-      case DT_RUNPATH:
-        append_folders(text_at(file, entries.header.sh_link, entry.d_un.d_val), object.run_path);
-        break;
-      case DT_TEXTREL:
-        object.text_relocations = true;
-        break;
-      case DT_FLAGS:
-        object.text_relocations = object.text_relocations || (entry.d_un.d_val & DF_TEXTREL) != 0;
-        break;
-      default:
-        break;
-    }
+    if (entry.d_tag == DT_TEXTREL || (entry.d_tag == DT_FLAGS && (entry.d_un.d_val & DF_TEXTREL) != 0)) return true;
   }
+  return false;
 }
 
 // The kernel and the loader take a library that says nothing for one that needs an executable stack.
@@ -129,7 +105,9 @@ SharedObject read_shared_object(const ElfFile &file) {
   SharedObject object{};
   read_dynamic_symbols(file, object);
   read_internals(file, object);
-  read_dynamic_entries(file, object);
+  object.needed = file.dynamic_texts(DT_NEEDED);
+  object.run_path = file.run_path();
+  object.text_relocations = has_text_relocations(file);
   object.executable_stack = has_executable_stack(file);
   object.constructors = Section(file.find(SHT_INIT_ARRAY)).size() / sizeof(Elf64_Addr);
   return object;

@@ -159,7 +159,9 @@ TEST_F(CheckpointTest, RefusesWhatIsOfAnotherRun) {
   EXPECT_EQ(message([](Fingerprints &other) { other.data = "short"; }),
             path + ": was made with another data: it has bbbbbbbbbbbb..., this run has short; use the data" + end);
   EXPECT_EQ(message([](Fingerprints &other) { other.tokenizer = "x"; }),
-            path + ": was made with another tokenizer: it has cccccccccccc..., this run has x; use the tokenizer" + end);
+            path +
+                ": was made with another tokenizer: it has cccccccccccc..., this run has x; use the tokenizer of that run, or start in "
+                "another run directory");
   EXPECT_EQ(message([](Fingerprints &other) { other.plugins["optimizer"] = "adamw 1.0.1 " + std::string(64, 'f'); }),
             path +
                 ": was made with another optimizer plugin: it has adamw 1.0.0 eeeeeeeeeeee..., this run has adamw 1.0.1 ffffffffffff...; "
@@ -168,6 +170,10 @@ TEST_F(CheckpointTest, RefusesWhatIsOfAnotherRun) {
   EXPECT_EQ(message([](Fingerprints &other) { other.plugins["tokenizer"] = "byte 1"; }),
             path + ": was made with another tokenizer plugin: it has none, this run has byte 1; use the tokenizer plugin" + end);
   EXPECT_EQ(message([](Fingerprints &other) { other = {}; }), "loaded");
+  EXPECT_EQ(message([](Fingerprints &other) { other.schedule = "x", other.plugins["lr_scheduler"] = "cosine 1"; }), "loaded");
+  // The cause is named, not what follows from it.
+  EXPECT_THAT(message([](Fingerprints &other) { other.data = other.recipe = other.plugins["model"] = "x"; }),
+              HasSubstr("another model plugin"));
 }
 
 TEST_F(CheckpointTest, RefusesTensorsThatDoNotFit) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/hash.h"
 #include "support/fixture_plugin.h"
 #include "support/temporary_directory.h"
 
@@ -47,12 +48,15 @@ TEST_F(PluginsVerb, ListsPluginsAndRefusedFiles) {
 TEST_F(PluginsVerb, ShowsTheParametersOfOne) {
   EXPECT_EQ(printed("mirror", false),
             "mirror 1.2.3: Shows tests what a plugin is given.\n"
-            "  kind  lr_scheduler\n"
-            "  id    org.trainhost.test.mirror\n"
-            "  file  " +
+            "  kind     lr_scheduler\n"
+            "  id       org.trainhost.test.mirror\n"
+            "  file     " +
                 folder_ / "mirror.so" +
                 "\n"
-                "  ABI   needs 1.0, built with 1.0\n"
+                "  SHA-256  " +
+                *sha256_of_file(fixture_plugin("mirror")) +
+                "\n"
+                "  ABI      needs 1.0, built with 1.0\n"
                 "\n"
                 "PARAMETER  TYPE     DEFAULT   RANGE               UNIT    MEANING\n"
                 "count      integer  3         1 to 10             things  How many.\n"

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/hash.h"
 #include "support/fixture_plugin.h"
 #include "support/temporary_directory.h"
 
@@ -99,12 +100,24 @@ TEST_F(Registry, TrustsNothingThatEverybodyMayWrite) {
   EXPECT_EQ(refusal(registry, PluginKind::kLrScheduler, open_folder + "/mirror.so"), reason(open_folder));
 }
 
-TEST(DefaultFolders, AreThePathVariablesThenThePrograms) {
+TEST_F(Registry, TrustsALinkAsFarAsWhatItLeadsTo) {
+  using std::filesystem::perms;
+  const std::string open_folder = folder_with("open", {"mirror"}), folder = folder_with("closed", {"canary"});
+  std::filesystem::create_symlink(open_folder + "/mirror.so", folder + "/mirror.so");
+  EXPECT_EQ(PluginRegistry({folder}).find(PluginKind::kLrScheduler, "mirror")->path, folder + "/mirror.so");
+  std::filesystem::permissions(open_folder, perms::others_write, std::filesystem::perm_options::add);
+  EXPECT_EQ(refusal(PluginRegistry({folder}), PluginKind::kLrScheduler, folder + "/mirror.so"),
+            open_folder + ": everybody may write to it, so it is not trusted; chmod o-w \"" + open_folder + "\"");
+  std::filesystem::create_symlink("nowhere.so", folder + "/dangling.so");
+  EXPECT_EQ(PluginRegistry({folder}).rejected()[0].reason, folder + "/dangling.so: cannot be opened: No such file or directory");
+}
+
+TEST(SearchPath, IsTheRecipesThenThePathVariablesThenThePrograms) {
   ::setenv("TRAINHOST_PLUGIN_PATH", "/opt/plugins::/srv/../srv/plugins:", 1);
-  const auto folders = PluginRegistry::default_folders();
+  const auto folders = PluginRegistry::search_path();
   ::unsetenv("TRAINHOST_PLUGIN_PATH");
   EXPECT_EQ(folders, (std::vector<std::string>{"/opt/plugins", "/srv/plugins", TRAINHOST_BINARY_DIR "/plugins"}));
-  EXPECT_EQ(PluginRegistry::default_folders(), std::vector<std::string>{TRAINHOST_BINARY_DIR "/plugins"});
+  EXPECT_EQ(PluginRegistry::search_path({"/mine"}), (std::vector<std::string>{"/mine", TRAINHOST_BINARY_DIR "/plugins"}));
 }
 
 // A recipe that names the fixture plugins; positions are its lines.
@@ -133,6 +146,26 @@ TEST(ResolvePlugins, FillsInDefaults) {
   EXPECT_EQ(plugins->mixer.kind, PluginKind::kDatasetMixer);
   EXPECT_EQ(recipe.schedule.parameters.size(), 7u);
   EXPECT_EQ(recipe.phases[0].overrides.schedule.size(), 1u);
+}
+
+TEST(ResolvePlugins, HoldsFilesAgainstTheRecipesPins) {
+  const std::string folder = TRAINHOST_BINARY_DIR "/tests/plugins", id = "org.trainhost.test.mirror";
+  const std::string digest = *sha256_of_file(folder + "/mirror.so"), other(64, 'a');
+  const auto resolved = [&](const std::string &pinned, const std::string &sha256) {
+    Recipe recipe = recipe_of_fixtures();
+    recipe.plugins.pins[pinned] = sha256;
+    recipe.given["plugins.pin." + pinned] = {"r.toml", 5, 7};
+    return resolve_plugins(PluginRegistry({folder}), recipe);
+  };
+  const auto sound = resolved(id, digest);
+  ASSERT_TRUE(sound);
+  EXPECT_TRUE(sound->schedule.pinned);
+  EXPECT_FALSE(sound->model.pinned);
+  EXPECT_EQ(to_string(resolved(id, other).error().at(0)), "r.toml:5:7: `plugins.pin`: the lr_scheduler plugin \"mirror\" 1.2.3 (" + folder +
+                                                              "/mirror.so) has SHA-256 " + digest + ", and the recipe pins " + other +
+                                                              "; put the pinned file there, or pin this one");
+  EXPECT_EQ(to_string(resolved("org.trainhost.test.miror", digest).error().at(0)),
+            "r.toml:5:7: `plugins.pin`: this recipe uses no plugin with the id \"org.trainhost.test.miror\"; did you mean \"" + id + "\"?");
 }
 
 TEST(ResolvePlugins, FindsAllMistakesInTheOrderOfTheFile) {

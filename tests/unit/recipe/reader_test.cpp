@@ -52,6 +52,9 @@ reduction = "fixed"
 deterministic = true
 device = "cpu"
 precision = "fp32"
+[plugins]
+path = ["plugins", "/opt/plugins"]
+pin = { "org.example.lion" = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" }
 [[source]]
 name = "english"
 paths = ["data/en/*.md", "/corpora/en"]
@@ -146,6 +149,9 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.run.seed, 7u);
   EXPECT_EQ(recipe.run.device, "cpu");
   EXPECT_EQ(recipe.run.precision, "fp32");
+  EXPECT_EQ(recipe.plugins.folders, (std::vector<std::string>{path("plugins"), "/opt/plugins"}));
+  EXPECT_EQ(recipe.plugins.pins,
+            (std::map<std::string, std::string>{{"org.example.lion", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}));
   ASSERT_EQ(recipe.sources.size(), 2u);
   EXPECT_EQ(recipe.sources[0].name, "english");
   EXPECT_EQ(recipe.sources[0].paths, (std::vector<std::string>{path("data/en/*.md"), "/corpora/en"}));
@@ -155,7 +161,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.sources[0].licence, "CC0");
   EXPECT_EQ(recipe.sources[0].held_out, 0.02);
   EXPECT_EQ(recipe.sources[0].on_bad_input, "refuse");
-  EXPECT_EQ(recipe.sources[0].position.line, 10);
+  EXPECT_EQ(recipe.sources[0].position.line, 13);
   EXPECT_EQ(recipe.sources[1].loss_on, "answers");
   EXPECT_EQ(recipe.tokenizer.plugin, "byte");
   EXPECT_EQ(recipe.packing.mode, "concatenate");
@@ -166,7 +172,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(std::get<double>(recipe.model.parameters.at("scale").value), 1.0);
   EXPECT_EQ(std::get<bool>(recipe.model.parameters.at("tied").value), true);
   EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("odd key").value), "line\nfeed");
-  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 33);
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 36);
   EXPECT_EQ(recipe.optimizer.plugin, "org.example.lion");
   EXPECT_EQ(recipe.schedule.plugin, "wsd");
   EXPECT_EQ(std::get<std::string>(recipe.schedule.parameters.at("warmup").value), "2%");
@@ -348,14 +354,24 @@ TEST_F(Reader, FingerprintsWhatTrainingDependsOn) {
   const auto fingerprint = [&](const std::vector<std::string> &settings) { return training_fingerprint(read_text(kWhole, settings)); };
   const std::string trunk = fingerprint({});
   EXPECT_EQ(trunk.size(), 64u);
-  for (const char *same :
-       {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5", "checkpoint.keep=9",
-        "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1", "training.recompute=all",
-        "training.memory=1GiB", "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
+  for (const char *same : {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5",
+                           "checkpoint.keep=9", "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1",
+                           "training.recompute=all", "training.memory=1GiB", "plugins.path=[\"elsewhere\"]", "schedule.peak_lr=0.5",
+                           "schedule.plugin=cosine", "phase.annealing.schedule.peak_lr=0.5", "optimizer.plugin=\"./lion.so\"",
+                           "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
     EXPECT_EQ(fingerprint({same}), trunk) << same;
   for (const char *other : {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3",
                             "packing.document_mask=true", "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9",
                             "training.gradient_clip=0.0", "run.reduction=fast", "training.micro_batch=auto"})
+    EXPECT_NE(fingerprint({other}), trunk) << other;
+}
+
+TEST_F(Reader, FingerprintsTheScheduleApart) {
+  const auto fingerprint = [&](const std::vector<std::string> &settings) { return schedule_fingerprint(read_text(kWhole, settings)); };
+  const std::string trunk = fingerprint({});
+  for (const char *same : {"run.seed=8", "model.layers=3", "phase.annealing.optimizer.beta2=0.9", "schedule.plugin=cosine"})
+    EXPECT_EQ(fingerprint({same}), trunk) << same;
+  for (const char *other : {"schedule.peak_lr=0.5", "phase.annealing.schedule.peak_lr=0.5"})
     EXPECT_NE(fingerprint({other}), trunk) << other;
 }
 
