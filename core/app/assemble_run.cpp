@@ -96,6 +96,8 @@ Result<> Run::load_model() {
   TRAINHOST_CHECK(phases_.check_states(recipe(), *model_));
   TRAINHOST_TRY(const Spread spread, groups_.spread(*model_, sharding_of(recipe().parallel.sharding), compute_));
   TRAINHOST_TRY(parameters_, ParameterStore::create(*model_, phases_.optimizers.front().get(), spread));
+  TRAINHOST_TRY(const uint64_t workspace, phases_.workspace_bytes(parameters_->updated_parameters()));
+  parameters_->reserve_workspace(workspace);
   gradients_.emplace(*model_, *parameters_, recipe().run.reduction == "fixed" ? Reduction::kFixed : Reduction::kFast);
   runner_.emplace(
       ModelRunner::Parts{.model = *model_,

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "plugin_host/manifest_json.h"
 #include "recipe/reader.h"
 
 namespace trainhost {
@@ -122,33 +123,6 @@ void print_each(const std::vector<Manifest> &plugins, std::ostream &out) {
     if (&manifest != &plugins.front()) out << '\n';
     print(manifest, out);
   }
-}
-
-nlohmann::ordered_json to_json(const ParameterSpec &spec) {
-  nlohmann::ordered_json json{{"name", spec.name}, {"type", to_string(spec.type)}, {"required", !spec.default_value.has_value()}};
-  if (spec.default_value) std::visit([&](const auto &value) { json["default"] = value; }, *spec.default_value);
-  if (spec.minimum) json[spec.exclusive_minimum ? "exclusive_minimum" : "minimum"] = *spec.minimum;
-  if (spec.maximum) json["maximum"] = *spec.maximum;
-  if (!spec.choices.empty()) json["choices"] = spec.choices;
-  json["unit"] = spec.unit;
-  json["doc"] = spec.doc;
-  return json;
-}
-
-nlohmann::ordered_json to_json(const Manifest &manifest) {
-  nlohmann::ordered_json json{{"kind", to_string(manifest.kind)},
-                              {"name", manifest.name},
-                              {"version", manifest.version},
-                              {"id", manifest.id},
-                              {"summary", manifest.summary},
-                              {"path", manifest.path},
-                              {"sha256", manifest.sha256},
-                              {"minimum_abi", abi(manifest.minimum_abi_major, manifest.minimum_abi_minor)},
-                              {"sdk_abi", abi(manifest.sdk_abi_major, manifest.sdk_abi_minor)},
-                              {"libtorch", manifest.libtorch},
-                              {"parameters", nlohmann::ordered_json::array()}};
-  for (const auto &spec : manifest.parameters) json["parameters"].push_back(to_json(spec));
-  return json;
 }
 
 nlohmann::ordered_json to_json(const std::vector<Manifest> &plugins) {

@@ -26,7 +26,7 @@ class RunOutline {
   PlannedRun planned(uint32_t processes) const {
     return {.recipe = checked_.recipe,
             .model = *model_,
-            .optimizer = *phases_.optimizers.front(),
+            .phases = phases_,
             .vocabulary_size = vocabulary_size_,
             .processes = processes,
             .device = planned_device(checked_.recipe)};

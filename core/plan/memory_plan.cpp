@@ -46,7 +46,7 @@ class ProcessPlan {
   ProcessPlan(const PlannedRun &run, const TokenAxis &axis, RehearsedProcess process)
       : run_(run),
         axis_(axis),
-        layout_(run.model, process.units, process.ranks, run.optimizer.granularity()),
+        layout_(run.model, process.units, process.ranks, run.phases.optimizers.front()->granularity()),
         process_(std::move(process)),
         timeline_(run.device.gpu ? gpu_block_bytes : cpu_block_bytes) {
     process_.rank = fullest_rank(layout_, process_.ranks);
@@ -90,6 +90,7 @@ class ProcessPlan {
   Result<> take_state(const StepRehearsal &rehearsal) {
     const bool cuts = process_.sharding == Sharding::kParameters;
     size_t parameters = 0, masters = 0, states = 0, updated_parameters = 0;
+    std::vector<const th_parameter_info *> updated;
     for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
       const ParameterGroup &placed = layout_.groups()[group];
       const size_t held = cuts ? placed.piece(process_.rank).size() : placed.size;
@@ -97,26 +98,29 @@ class ProcessPlan {
       if (run_.device.bfloat16) masters += aligned(rehearsal.updated(group).size());
       if (rehearsal.borrowed(group)) continue;
       updated_parameters += rehearsal.updated(group).size();
-      TRAINHOST_TRY(const size_t own, state_floats(placed, rehearsal.updated(group)));
+      TRAINHOST_TRY(const size_t own, state_floats(placed, rehearsal.updated(group), updated));
       states += own;
     }
+    TRAINHOST_TRY(const uint64_t workspace, run_.phases.workspace_bytes(updated));
     state_.push_back({timeline_, MemoryPart::kParameters, parameters * sizeof(float)});
     if (masters > 0) state_.push_back({timeline_, MemoryPart::kMasters, masters * sizeof(float)});
     state_.push_back({timeline_, MemoryPart::kOptimizer, states * sizeof(float)});
+    if (workspace > 0) state_.push_back({timeline_, MemoryPart::kOptimizer, workspace});
     if (!run_.recipe.checkpoint.asynchronous || run_.device.gpu) return {};  // the copy is in the machine's memory
     state_.push_back({timeline_, MemoryPart::kCheckpoint, (updated_parameters + states) * sizeof(float)});
     return {};
   }
 
-  // Of the optimizer's states for the parameters in a range of a group; see ParameterStore::lay_out_states.
-  Result<size_t> state_floats(const ParameterGroup &group, FloatRange range) const {
+  // Of the optimizer's states for the parameters in a range of a group, which are added to `updated`; see ParameterStore::lay_out_states.
+  Result<size_t> state_floats(const ParameterGroup &group, FloatRange range, std::vector<const th_parameter_info *> &updated) const {
     size_t floats = 0;
     for (size_t i = 0; i < group.parameters.size(); ++i) {
       const th_parameter_info &info = run_.model.parameters()[group.parameters[i]];
       const size_t begin = std::max(group.offsets[i], range.begin);
       const size_t end = std::min(group.offsets[i] + element_count(info), range.end);
       if (begin >= end) continue;
-      TRAINHOST_TRY(const auto states, run_.optimizer.describe_states(info));
+      updated.push_back(&info);
+      TRAINHOST_TRY(const auto states, run_.phases.optimizers.front()->describe_states(info));
       for (const OptimizerState &state : states) {
         size_t count = state.like_parameter ? end - begin : 1;
         for (const int64_t extent : state.shape) count *= state.like_parameter ? 1 : static_cast<size_t>(extent);

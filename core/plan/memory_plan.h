@@ -8,9 +8,9 @@
 #include "base/status.h"
 #include "plan/memory_timeline.h"
 #include "plugin_host/adapters/model.h"
-#include "plugin_host/adapters/optimizer.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
+#include "train/phase_parts.h"
 
 namespace trainhost {
 
@@ -32,7 +32,7 @@ struct PlannedDevice {
 struct PlannedRun {
   const Recipe &recipe;
   const Model &model;
-  const Optimizer &optimizer;  // of the first phase
+  const PhaseParts &phases;
   uint32_t vocabulary_size = 0;
   uint32_t processes = 1;
   PlannedDevice device;

@@ -54,6 +54,8 @@ Result<ParameterStore> ParameterStore::create(const Model &model, const Optimize
   if (optimizer != nullptr) {
     store.find_pieces();
     TRAINHOST_CHECK(store.lay_out_states(*optimizer));
+    TRAINHOST_TRY(const uint64_t workspace, optimizer->workspace_bytes(store.updated_parameters()));
+    store.reserve_workspace(workspace);
     store.make_updates();
   }
   return store;
@@ -177,6 +179,12 @@ Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
     for (const State &state : piece.states) device().fill(states_.data() + state.offset, static_cast<float>(*value++), state.count);
   }
   return {};
+}
+
+std::vector<const th_parameter_info *> ParameterStore::updated_parameters() const {
+  std::vector<const th_parameter_info *> infos;
+  for (const Piece &piece : pieces_) infos.push_back(&model_->parameters()[piece.parameter]);
+  return infos;
 }
 
 void ParameterStore::make_updates() {

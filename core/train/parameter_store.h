@@ -40,6 +40,13 @@ class ParameterStore {
 
   // One entry for each parameter, or piece of one, that this process updates, with its gradient and the given rates.
   std::span<const th_update> updates(const GradientStore &gradients, double learning_rate, double weight_decay_multiplier);
+  // What they are of, in the same order.
+  std::vector<const th_parameter_info *> updated_parameters() const;
+  // Memory for what the optimizer needs beside that; optimizers of other phases may need more. Throws std::bad_alloc.
+  void reserve_workspace(uint64_t bytes) {
+    if (bytes > workspace_.size()) workspace_ = Buffer<std::byte>(device(), bytes);
+  }
+  std::byte *workspace() { return workspace_.data(); }
   // After an update: lets the other ranks have what they do not update themselves. use() waits for it. kUnavailable as with Pending.
   Result<> share_updated();
 
@@ -123,6 +130,7 @@ class ParameterStore {
   std::vector<std::vector<size_t>> compute_cuts_;      // of each group, in floats of the computed parameters
   Buffer<float> computed_;                             // what the model computes with; in float32 these are the masters too
   Buffer<float> masters_, states_;
+  Buffer<std::byte> workspace_;
   std::vector<Staged> staged_;
   std::vector<Gathered> gathered_;                    // per group
   std::vector<std::vector<th_tensor>> unit_tensors_;  // per unit

@@ -52,6 +52,15 @@ Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins 
   return parts;
 }
 
+Result<uint64_t> PhaseParts::workspace_bytes(std::span<const th_parameter_info *const> parameters) const {
+  uint64_t most = 0;
+  for (const auto &optimizer : optimizers) {
+    TRAINHOST_TRY(const uint64_t bytes, optimizer->workspace_bytes(parameters));
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
 Result<> PhaseParts::check_states(const Recipe &recipe, const Model &model) const {
   for (size_t phase = 1; phase < optimizers.size(); ++phase) {
     if (optimizers[phase] == optimizers.front()) continue;

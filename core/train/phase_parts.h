@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -21,6 +22,9 @@ struct PhaseParts {
 
   // Errors: a plugin's refusal (kRecipe), naming the phase.
   static Result<PhaseParts> create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events);
+
+  // The most that any phase's optimizer needs for itself while it updates these parameters.
+  Result<uint64_t> workspace_bytes(std::span<const th_parameter_info *const> parameters) const;
 
   // All optimizers work on the states that the first one describes; kRecipe names a phase whose overrides would need others.
   Result<> check_states(const Recipe &recipe, const Model &model) const;

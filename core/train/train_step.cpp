@@ -58,7 +58,8 @@ Result<TrainStep::Report> TrainStep::run(const StepBatch &batch, Optimizer &opti
                             .step = state.updates,
                             .gradient_scale = gradient_scale.data(),
                             .momentum = schedule.momentum,
-                            .stream = device.stream()};
+                            .stream = device.stream(),
+                            .workspace = parameters_.workspace()};
   TRAINHOST_CHECK(optimizer.update(call, parameters_.updates(gradients_, schedule.learning_rate, schedule.weight_decay_multiplier)));
   TRAINHOST_CHECK(parameters_.share_updated());
   ++state.updates;

@@ -35,6 +35,7 @@ function(trainhost_add_plugin target)
   endif()
   set_target_properties(${target} PROPERTIES
     PREFIX "" C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    BUILD_WITH_INSTALL_RPATH ON  # what is tested is what is installed; CMake's own run path of a build ends with the current folder
     LINK_DEPENDS ${symbols})
   target_link_options(${target} PRIVATE LINKER:--version-script=${symbols})
   if(NOT TRAINHOST_SANITIZER)  # a sanitizer's runtime is in the program, not in the plugin

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "inspection.h"
+#include "plugin_host/manifest_json.h"
 
 namespace options = boost::program_options;
 
@@ -89,32 +90,6 @@ void print(const Inspection &inspection, std::ostream &out) {
   if (manifest) print_manifest(*manifest, out);
   if (inspection.library) print_library(*inspection.library, out);
   print_problems(inspection, out);
-}
-
-Json to_json(const ParameterSpec &spec) {
-  Json json{{"name", spec.name}, {"type", to_string(spec.type)}, {"required", !spec.default_value.has_value()}};
-  if (spec.default_value) std::visit([&](const auto &value) { json["default"] = value; }, *spec.default_value);
-  if (spec.minimum) json[spec.exclusive_minimum ? "exclusive_minimum" : "minimum"] = *spec.minimum;
-  if (spec.maximum) json["maximum"] = *spec.maximum;
-  if (!spec.choices.empty()) json["choices"] = spec.choices;
-  json["unit"] = spec.unit;
-  json["doc"] = spec.doc;
-  return json;
-}
-
-Json to_json(const Manifest &manifest) {
-  Json json{{"kind", to_string(manifest.kind)},
-            {"name", manifest.name},
-            {"version", manifest.version},
-            {"id", manifest.id},
-            {"summary", manifest.summary},
-            {"minimum_abi", abi(manifest.minimum_abi_major, manifest.minimum_abi_minor)},
-            {"sdk_abi", abi(manifest.sdk_abi_major, manifest.sdk_abi_minor)},
-            {"model_draft", manifest.model_draft},
-            {"libtorch", manifest.libtorch},
-            {"parameters", Json::array()}};
-  for (const auto &spec : manifest.parameters) json["parameters"].push_back(to_json(spec));
-  return json;
 }
 
 Json to_json(const SharedObject &library) {

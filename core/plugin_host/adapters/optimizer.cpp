@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include <fmt/format.h>
 
@@ -10,7 +11,8 @@
 namespace trainhost {
 namespace {
 
-constexpr uint32_t kMostStates = 64;  // of one parameter: far beyond any optimizer
+constexpr uint32_t kMostStates = 64;                    // of one parameter: far beyond any optimizer
+constexpr uint64_t kMostWorkspace = uint64_t{1} << 50;  // beyond any machine, and far from overflow
 
 std::string_view view(th_string text) { return {text.data != nullptr ? text.data : "", text.data != nullptr ? text.length : 0}; }
 
@@ -72,6 +74,15 @@ Result<std::vector<OptimizerState>> Optimizer::describe_states(const th_paramete
     states.push_back(to_state(info));
   }
   return states;
+}
+
+Result<uint64_t> Optimizer::workspace_bytes(std::span<const th_parameter_info *const> parameters) const {
+  if (api_->struct_size <= offsetof(th_optimizer_api, workspace) || api_->workspace == nullptr) return 0;
+  uint64_t bytes = 0;
+  const PluginCall call(plugin_->manifest(), "workspace");
+  TRAINHOST_CHECK(plugin_->check(api_->workspace(self_, parameters.data(), static_cast<uint32_t>(parameters.size()), &bytes), "workspace"));
+  if (bytes <= kMostWorkspace) return bytes;
+  return plugin_->broken_contract("workspace", fmt::format("asks for {} bytes, at most {} are possible", bytes, kMostWorkspace));
 }
 
 Result<> Optimizer::update(const th_update_call &call, std::span<const th_update> updates) {

@@ -28,6 +28,8 @@ class Optimizer {
 
   int32_t granularity() const { return api_->granularity(self_); }
   Result<std::vector<OptimizerState>> describe_states(const th_parameter_info &parameter) const;
+  // Bytes that update will need for these parameters beside what it is given; 0 for optimizers that do not say.
+  Result<uint64_t> workspace_bytes(std::span<const th_parameter_info *const> parameters) const;
   // One call for all parameters; see kinds/optimizer.h. One thread.
   Result<> update(const th_update_call &call, std::span<const th_update> updates);
 

@@ -53,6 +53,17 @@ th_status get_amount(const th_config *config, th_string name, double *out) noexc
   return TH_OK;
 }
 
+th_status resolve_amount(const th_config *config, th_string text, double *out) noexcept {
+  const std::string written(text.data != nullptr ? text.data : "", text.length);
+  const auto amount = parse_amount(written);
+  if (amount && config->axis) {
+    *out = config->axis->tokens_of(*amount);
+    return TH_OK;
+  }
+  record_failure(config->host, TH_INVALID, amount ? fmt::format("there is no token axis to place \"{}\" on", written) : amount.error());
+  return TH_INVALID;
+}
+
 Result<th_config::Value> resolve(const Manifest &manifest, const ParameterSpec &spec, const ParameterValue &value, const TokenAxis *axis) {
   if (spec.type != ParameterType::kAmount) return std::visit([](const auto &item) { return th_config::Value(item); }, value);
   const std::string &text = std::get<std::string>(value);
@@ -68,6 +79,7 @@ Result<th_config::Value> resolve(const Manifest &manifest, const ParameterSpec &
 
 Result<th_config> make_config(const Manifest &manifest, const Parameters &parameters, const TokenAxis *axis) {
   th_config config;
+  if (axis != nullptr) config.axis = *axis;
   for (const auto &spec : manifest.parameters) {
     const auto found = parameters.find(spec.name);
     if (found == parameters.end()) continue;
@@ -83,6 +95,7 @@ void set_config_slots(th_host &table) {
   table.get_boolean = get<bool, int32_t>;
   table.get_string = get_string;
   table.get_amount = get_amount;
+  table.resolve_amount = resolve_amount;
 }
 
 }  // namespace trainhost

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -18,6 +19,7 @@ struct th_config {
   using Value = std::variant<bool, int64_t, double, std::string, Amount>;
 
   const th_host *host = nullptr;  // of the instance, for the texts of failures
+  std::optional<trainhost::TokenAxis> axis;
   std::map<std::string, Value, std::less<>> values;
 };
 
@@ -26,7 +28,7 @@ namespace trainhost {
 // Amounts are resolved on the axis. The parameters have passed check_parameters. Fails with kRecipe on an amount without an axis.
 Result<th_config> make_config(const Manifest &manifest, const Parameters &parameters, const TokenAxis *axis);
 
-// The five th_host.get_* slots.
+// The slots of th_host that take a th_config.
 void set_config_slots(th_host &table);
 
 }  // namespace trainhost

@@ -50,6 +50,9 @@ struct th_host {
   th_status (*get_boolean)(const th_config *, th_string name, int32_t *out);
   th_status (*get_string)(const th_config *, th_string name, th_string *out);
   th_status (*get_amount)(const th_config *, th_string name, double *out_tokens);
+  /* Of an amount that stands in a string, as those of "2%: 1, 500 steps: 0.5". A text that is no amount, or an instance without a token
+   * axis, fails with TH_INVALID and says so; *out_tokens is left alone. [init] */
+  th_status (*resolve_amount)(const th_config *, th_string text, double *out_tokens);
 
   /* Optional services by id ("th.rng/1", ...), or null. The table lives as long as the instance. [init] */
   const void *(*get_extension)(const th_host *, th_string id);

@@ -101,6 +101,16 @@ Result<> can_be_cancelled(const Trial &trial) {
   return record->check_memory();
 }
 
+Result<> lives_in_the_smallest_host(const Trial &trial) {
+  const auto record = std::make_shared<HostRecord>();
+  record->smallest = true;
+  const Manifest &manifest = trial.manifest();
+  doing(fmt::format("a life in a host of ABI {}.{}, the least that its manifest asks for", manifest.minimum_abi_major,
+                    manifest.minimum_abi_minor));
+  TRAINHOST_CHECK(live(trial, record));
+  return record->check_memory();
+}
+
 constexpr std::array kRules{
     Rule{"TH-ALL-01", "loads without starting threads, and its table has every required slot", loads},
     Rule{"TH-ALL-02", "does its work from create to destroy", lives},
@@ -109,6 +119,7 @@ constexpr std::array kRules{
     Rule{"TH-ALL-05", "works without the host's optional services, or refuses with TH_UNSUPPORTED", lives_without_extensions},
     Rule{"TH-ALL-06", "reports TH_OUT_OF_MEMORY when the host has no memory, and leaks none", survives_lack_of_memory},
     Rule{"TH-ALL-07", "ends with TH_CANCELLED or success when the run is being stopped", can_be_cancelled},
+    Rule{"TH-ALL-08", "asks no host for more than its minimum_abi promises", lives_in_the_smallest_host},
 };
 
 }  // namespace

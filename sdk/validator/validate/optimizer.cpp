@@ -85,12 +85,14 @@ class Holding {
     for (Held &held : held_) updates.push_back(prepare(trial, held, step));
     gradient_scale_.items()[0] = 0.5f;
     gradient_scale_.memory().allow_writing(false);
+    TRAINHOST_CHECK(renew_workspace(optimizer, updates));
     const th_update_call call{.struct_size = sizeof(th_update_call),
                               .reserved = 0,
                               .step = step,
                               .gradient_scale = gradient_scale_.data(),
                               .momentum = std::numeric_limits<double>::quiet_NaN(),
-                              .stream = nullptr};
+                              .stream = nullptr,
+                              .workspace = workspace_.data()};
     doing(fmt::format("update number {} of {} parameters or pieces", step, updates.size()));
     const auto result = optimizer.update(call, updates);
     gradient_scale_.memory().allow_writing(true);
@@ -112,8 +114,20 @@ class Holding {
     return values;
   }
   std::vector<Held> &held() { return held_; }
+  // What every byte of the workspace is before an update.
+  void fill_workspace_with(uint8_t byte) { workspace_byte_ = byte; }
 
  private:
+  Result<> renew_workspace(const Optimizer &optimizer, const std::vector<th_update> &updates) {
+    constexpr size_t kAlignment = 64;
+    std::vector<const th_parameter_info *> infos;
+    for (const th_update &update : updates) infos.push_back(update.info);
+    TRAINHOST_TRY(const uint64_t bytes, optimizer.workspace_bytes(infos));
+    workspace_ = GuardedMemory(bytes, kAlignment);
+    std::memset(workspace_.data(), workspace_byte_, bytes);
+    return {};
+  }
+
   Result<> add(const Trial &trial, const Optimizer &optimizer, size_t number, int64_t begin, int64_t length, bool with_copy) {
     const th_parameter_info &info = kParameters[number];
     const auto count = static_cast<size_t>(length);
@@ -161,6 +175,7 @@ class Holding {
   }
 
   Result<> check_borders() const {
+    if (!workspace_.border_intact()) return broken("update writes outside its workspace");
     for (const Held &held : held_) {
       const std::string_view parameter(held.info->name.data, held.info->name.length);
       if (!held.master.memory().border_intact()) return broken(fmt::format("update writes before parameter \"{}\"", parameter));
@@ -191,6 +206,8 @@ class Holding {
 
   std::vector<Held> held_;
   GuardedArray<float> gradient_scale_{1};
+  GuardedMemory workspace_;
+  uint8_t workspace_byte_ = 0xa5;
 };
 
 Result<OptimizerObject> create(const Trial &trial, const SharedRecord &record = std::make_shared<HostRecord>()) {
@@ -297,6 +314,20 @@ Result<> describes_the_same(const Trial &trial) {
   return {};
 }
 
+// Its contents are undefined at every update.
+Result<> relies_on_no_workspace(const Trial &trial) {
+  std::vector<std::string> values;
+  for (const uint8_t byte : {0x00, 0x7f, 0xff}) {
+    TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+    TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, false));
+    holding->fill_workspace_with(byte);
+    TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+    values.push_back(holding->values());
+  }
+  if (values[0] != values[1] || values[0] != values[2]) return broken("other contents of the workspace give other values");
+  return {};
+}
+
 constexpr std::array kRules{
     Rule{"TH-OPT-01", "describes the same states in every instance, of shapes that its granularity allows", describes_the_same},
     Rule{"TH-OPT-02", "of granularity element: pieces of parameters get the values of whole ones, bit for bit", cuts_as_it_says},
@@ -304,6 +335,7 @@ constexpr std::array kRules{
     Rule{"TH-OPT-04", "keeps no state of its own: another instance goes on with the host's states", instances_hold_no_state},
     Rule{"TH-OPT-05", "writes the bfloat16 copy, rounded to nearest", writes_the_copy},
     Rule{"TH-OPT-06", "takes no memory while it updates", allocates_nothing},
+    Rule{"TH-OPT-07", "stays within its workspace and finds nothing in it", relies_on_no_workspace},
 };
 constexpr KindRules kKind{kRules, live};
 

@@ -1,7 +1,9 @@
 #include "validate/trial.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -10,6 +12,7 @@
 #include "plugin_host/services/config.h"
 #include "plugin_host/services/failure.h"
 #include "plugin_host/services/rng.h"
+#include "validate/guarded_memory.h"
 
 namespace trainhost::validator {
 namespace {
@@ -29,61 +32,86 @@ Recipe tried_recipe() {
   return recipe;
 }
 
-class TriedHost : public th_host {
+// The size of th_host in each minor version.
+constexpr std::array kHostSizes{sizeof(th_host)};
+static_assert(kHostSizes.size() == TRAINHOST_ABI_MINOR + 1 && kHostSizes.back() == sizeof(th_host));
+
+// The table and, before it, whose it is. What comes behind the table belongs to nobody, and the table is only to be read.
+class TriedHost {
  public:
-  explicit TriedHost(SharedRecord record) : th_host{}, record_(std::move(record)) {
-    struct_size = sizeof(th_host);
-    abi_major = TRAINHOST_ABI_MAJOR;
-    abi_minor = TRAINHOST_ABI_MINOR;
-    set_messages();
-    set_work();
-    set_config_slots(*this);
+  // minor: the version whose table it is.
+  TriedHost(SharedRecord record, uint32_t minor)
+      : record_(std::move(record)), memory_(sizeof(HostRecord *) + kHostSizes[minor], alignof(th_host)) {
+    th_host whole{};
+    whole.struct_size = static_cast<uint32_t>(kHostSizes[minor]);
+    whole.abi_major = TRAINHOST_ABI_MAJOR;
+    whole.abi_minor = minor;
+    set_messages(whole);
+    set_work(whole);
+    set_config_slots(whole);
+    HostRecord *const record_of_table = record_.get();
+    std::memcpy(memory_.data(), &record_of_table, sizeof record_of_table);
+    std::memcpy(static_cast<char *>(memory_.data()) + sizeof record_of_table, &whole, kHostSizes[minor]);
+    memory_.allow_writing(false);
+  }
+  const th_host *table() const {
+    return reinterpret_cast<const th_host *>(static_cast<const char *>(memory_.data()) + sizeof(HostRecord *));
   }
   HostRecord &record() const { return *record_; }
 
  private:
-  static HostRecord &of(const th_host *host) { return static_cast<const TriedHost *>(host)->record(); }
+  static HostRecord &of(const th_host *host) {
+    HostRecord *record;
+    std::memcpy(&record, reinterpret_cast<const char *>(host) - sizeof record, sizeof record);
+    return *record;
+  }
 
-  void set_messages() {
-    fail = [](const th_host *host, th_status code, th_string text) noexcept {
+  static void set_messages(th_host &table) {
+    table.fail = [](const th_host *host, th_status code, th_string text) noexcept {
       ++of(host).texts;
       record_failure(host, code, view(text));
       return code;
     };
-    log = [](const th_host *, int32_t, th_string) noexcept {};
-    metric = [](const th_host *, th_string, double) noexcept {};
-    progress = [](const th_host *, th_string, uint64_t, uint64_t) noexcept {};
+    table.log = [](const th_host *, int32_t, th_string) noexcept {};
+    table.metric = [](const th_host *, th_string, double) noexcept {};
+    table.progress = [](const th_host *, th_string, uint64_t, uint64_t) noexcept {};
   }
 
-  void set_work() {
-    allocate = [](const th_host *host, size_t bytes, size_t alignment, void *) noexcept { return of(host).allocate(bytes, alignment); };
-    deallocate = [](const th_host *host, void *memory, size_t bytes, void *) noexcept { of(host).deallocate(memory, bytes); };
-    parallel_for = [](const th_host *, int64_t count, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) noexcept {
+  static void set_work(th_host &table) {
+    table.allocate = [](const th_host *host, size_t bytes, size_t alignment, void *) noexcept {
+      return of(host).allocate(bytes, alignment);
+    };
+    table.deallocate = [](const th_host *host, void *memory, size_t bytes, void *) noexcept { of(host).deallocate(memory, bytes); };
+    table.parallel_for = [](const th_host *, int64_t count, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) noexcept {
       trainhost::parallel_for(count, std::max<int64_t>(grain, 1), body, context);
     };
-    cancelled = [](const th_host *host) noexcept -> int32_t { return of(host).cancelled ? 1 : 0; };
-    get_extension = [](const th_host *host, th_string id) noexcept -> const void * {
+    table.cancelled = [](const th_host *host) noexcept -> int32_t { return of(host).cancelled ? 1 : 0; };
+    table.get_extension = [](const th_host *host, th_string id) noexcept -> const void * {
       return of(host).extensions && view(id) == TH_EXT_RNG ? &rng_service() : nullptr;
     };
   }
 
   const SharedRecord record_;
+  GuardedMemory memory_;
 };
 
 class TriedInstance final : public PluginInstance {
  public:
   TriedInstance(const Manifest &manifest, const void *table, th_config config, SharedRecord record)
-      : manifest_(manifest), table_(table), host_(std::move(record)), config_(std::move(config)) {
-    config_.host = &host_;
+      : manifest_(manifest),
+        table_(table),
+        host_(record, record->smallest ? static_cast<uint32_t>(manifest.minimum_abi_minor) : TRAINHOST_ABI_MINOR),
+        config_(std::move(config)) {
+    config_.host = host();
   }
 
-  const th_host *host() const override { return &host_; }
+  const th_host *host() const override { return host_.table(); }
   const th_config *config() const override { return &config_; }
   const void *table() const override { return table_; }
   const Manifest &manifest() const override { return manifest_; }
 
   Result<> check(th_status status, std::string_view call) const override {
-    const std::string text = take_failure(&host_, status);
+    const std::string text = take_failure(host(), status);
     if (status == TH_OK) return {};
     host_.record().last_failure = status;
     if (status < TH_OK || status > TH_INTERNAL) return broken_contract(call, fmt::format("returned {}, which is no th_status", status));

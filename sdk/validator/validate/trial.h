@@ -21,6 +21,7 @@ class HostRecord {
  public:
   uint64_t failing_allocation = 0;  // this one gives null, counted from 1; 0: none
   bool extensions = true;           // whether optional services are there
+  bool smallest = false;            // whether the host's table ends where that of the plugin's minimum_abi ends
   std::atomic<bool> cancelled = false;
 
   std::atomic<uint64_t> allocations = 0;

@@ -114,7 +114,7 @@ TEST_P(Minicpm, FollowsTwentyStepsOfAdamW) {
                              .states = views,
                              .learning_rate = 0.01 * info.lr_scale,
                              .weight_decay_multiplier = static_cast<double>(info.weight_decay)};
-      const th_update_call call{sizeof(th_update_call), 0, step, &clip, std::nan(""), nullptr};
+      const th_update_call call{sizeof(th_update_call), 0, step, &clip, std::nan(""), nullptr, nullptr};
       ASSERT_TRUE(adamw->update(call, {&update, 1}));
     }
   }

@@ -82,7 +82,8 @@ inline th_update_call call_at(uint64_t step, const float &scale, double momentum
           .step = step,
           .gradient_scale = &scale,
           .momentum = momentum,
-          .stream = nullptr};
+          .stream = nullptr,
+          .workspace = nullptr};
 }
 
 // Numbers of both signs and many magnitudes, the same on every machine.

@@ -46,7 +46,7 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
   const uint64_t before = cpu_bytes_in_use();
   Spread spread = unspread(*run.model, *process);
   spread.compute.bfloat16 = run.device.bfloat16;
-  ParameterStore parameters = *ParameterStore::create(*run.model, run.optimizer.get(), spread);
+  ParameterStore parameters = *ParameterStore::create(*run.model, run.phases.optimizers.front().get(), spread);
   GradientStore gradients(*run.model, parameters, reduction);
   ModelRunner runner({.model = *run.model,
                       .parameters = parameters,
@@ -62,7 +62,7 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
   StepBatch batch;
   for (uint32_t i = 0; i < phase.sequences / phase.micro_batch_sequences; ++i)
     batch.micro_batches.push_back(micro_batch(phase.micro_batch_sequences, phase.sequence_length));
-  const auto report = step.run(batch, *run.optimizer, schedule, state);
+  const auto report = step.run(batch, *run.phases.optimizers.front(), schedule, state);
   EXPECT_TRUE(report) << (report ? "" : report.error().message);
   return cpu_peak_bytes() - before;
 }
@@ -82,6 +82,13 @@ TEST(MemoryPlanTest, IsWhatTheAllocatorCountsInARealStep) {
       }
     }
   }
+}
+
+TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithAWorkspace) {
+  SmallRun run("minicpm", {}, fixture_plugin("orthogonal"));
+  run.recipe.training.batch_tokens = 2 * 512;
+  const uint64_t planned = own_bytes(run.plan().fullest().peak);
+  EXPECT_EQ(planned, allocated(run, 0, Reduction::kFast));
 }
 
 // What the model itself takes is LibTorch's, which our allocator does not count, and the fixture does not tell it.

@@ -14,7 +14,8 @@ namespace trainhost::test {
 struct SmallRun {
   static constexpr uint32_t kVocabulary = 1000;
 
-  explicit SmallRun(const std::string &model_name = "minicpm", PlannedDevice device = {}) : device(device) {
+  explicit SmallRun(const std::string &model_name = "minicpm", PlannedDevice device = {}, const std::string &optimizer_name = "adamw")
+      : device(device) {
     const std::map<std::string, ParameterValue> parameters{
         {"layers", int64_t{6}}, {"width", int64_t{128}}, {"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"feed_forward", int64_t{320}}};
     recipe.file = "/recipe.toml";
@@ -33,16 +34,11 @@ struct SmallRun {
     options.sequence_length = 64;
     options.tokens = 4096;
     model = *Model::create(plugin_under_test(PluginKind::kModel, model_name, parameters), options);
-    optimizer = *Optimizer::create(plugin_under_test(PluginKind::kOptimizer, "adamw"));
+    phases.optimizers.push_back(*Optimizer::create(plugin_under_test(PluginKind::kOptimizer, optimizer_name)));
   }
 
   PlannedRun planned(uint32_t processes = 1) const {
-    return {.recipe = recipe,
-            .model = *model,
-            .optimizer = *optimizer,
-            .vocabulary_size = kVocabulary,
-            .processes = processes,
-            .device = device};
+    return {.recipe = recipe, .model = *model, .phases = phases, .vocabulary_size = kVocabulary, .processes = processes, .device = device};
   }
   MemoryPlan plan(uint32_t processes = 1, const MemorySettings &settings = {}) const {
     const auto plan = plan_memory(planned(processes), settings);
@@ -53,7 +49,7 @@ struct SmallRun {
   const PlannedDevice device;
   Recipe recipe;
   std::unique_ptr<Model> model;
-  std::unique_ptr<Optimizer> optimizer;
+  PhaseParts phases;
 };
 
 }  // namespace trainhost::test

@@ -157,6 +157,11 @@ TEST(OptimizerAdapter, RefusesWhatBreaksTheContract) {
   EXPECT_EQ(complaint("optimizer", describe("no name"), kContract), "describe_states: parameter \"head\": a state has no name");
   EXPECT_EQ(complaint("optimizer", describe("too many"), kContract),
             "describe_states: parameter \"head\": 102 states, at most 64 are possible");
+  const std::vector<const th_parameter_info *> parameters(3, &parameter);
+  EXPECT_EQ((*optimizer())->workspace_bytes(parameters).value(), 300u);
+  EXPECT_EQ(complaint("optimizer", (*optimizer("workspace", "exception"))->workspace_bytes(parameters)), "workspace: told to throw");
+  EXPECT_EQ(complaint("optimizer", (*optimizer("workspace", "huge"))->workspace_bytes(parameters), kContract),
+            "workspace: asks for 18446744073709551615 bytes, at most 1125899906842624 are possible");
   EXPECT_EQ(complaint("optimizer", (*optimizer("update", "exception"))->update({}, {})), "update: told to throw");
   EXPECT_EQ(complaint("optimizer", (*optimizer())->update({}, {})), "none");
 }

@@ -88,6 +88,28 @@ TEST(Instance, WithAnAmountNeedsATokenAxis) {
                                         "): parameter \"length\" = \"10%\": there is no token axis to place it on");
 }
 
+TEST(Instance, ResolvesAmountsInStrings) {
+  const Manifest manifest = *read_manifest(fixture_plugin("mirror"));
+  Parameters parameters = labelled("a");
+  ASSERT_TRUE(check_parameters(manifest, parameters, {}).empty());
+  const TokenAxis token_axis = axis();
+  const auto on_axis = *PluginInstance::create(manifest, parameters, &token_axis, {});
+  const auto resolved = [](const PluginInstance &instance, const std::string &text) {
+    double tokens = -1;
+    const th_status status = instance.host()->resolve_amount(instance.config(), {text.data(), text.size()}, &tokens);
+    const auto checked = instance.check(status, "create");
+    return checked ? std::to_string(tokens) : checked.error().message.substr(checked.error().message.find("create: "));
+  };
+  EXPECT_EQ(resolved(*on_axis, "2%"), "20000.000000");
+  EXPECT_EQ(resolved(*on_axis, "25 steps"), "25000.000000");
+  EXPECT_EQ(resolved(*on_axis, "3k tokens"), "3000.000000");
+  EXPECT_EQ(resolved(*on_axis, "soon"),
+            "create: expected an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found \"soon\"");
+  parameters.erase("length");
+  const auto without = *PluginInstance::create(manifest, parameters, nullptr, {});
+  EXPECT_EQ(resolved(*without, "2%"), "create: there is no token axis to place \"2%\" on");
+}
+
 TEST(HostServices, ReachTheRun) {
   std::vector<std::string> said;
   std::atomic<bool> cancelled = false;

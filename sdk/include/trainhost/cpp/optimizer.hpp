@@ -3,6 +3,8 @@
 //   static constexpr int32_t granularity = TH_GRANULARITY_ELEMENT;
 //   void describe_states(const th_parameter_info &, StateList &) const;
 //   void update(const th_update_call &, std::span<const th_update>);
+// and where update needs memory for itself, in th_update_call::workspace:
+//   uint64_t workspace(std::span<const th_parameter_info *const>) const;
 #pragma once
 
 #include "../kinds/optimizer.h"
@@ -41,6 +43,18 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
   };
 
   template <class Optimizer>
+  constexpr auto workspace_slot() -> decltype(th_optimizer_api::workspace) {
+    if constexpr (requires(const Optimizer &optimizer) { optimizer.workspace(std::span<const th_parameter_info *const>()); }) {
+      return [](const th_optimizer *self, const th_parameter_info *const *parameters, uint32_t count, uint64_t *bytes) -> th_status {
+        auto *instance = Instance<Optimizer>::of(self);
+        return guard(instance->host, [&] { *bytes = instance->object.workspace(std::span(parameters, count)); });
+      };
+    } else {
+      return nullptr;
+    }
+  }
+
+  template <class Optimizer>
   constexpr th_optimizer_api optimizer_table = {
       .struct_size = sizeof(th_optimizer_api),
       .reserved = 0,
@@ -63,6 +77,7 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
         return guard(instance->host, [&] { instance->object.update(*call, std::span(updates, count)); });
       },
       .get_extension = nullptr,
+      .workspace = workspace_slot<Optimizer>(),
   };
 
 }  // namespace v1_0

@@ -110,6 +110,13 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
       return value;
     }
 
+    // Of an amount that stands in a string, as "2%", likewise. Throws Failure where it is none.
+    double resolve_amount(std::string_view text) const {
+      double value = 0;
+      if (host_->resolve_amount(config_, to_string(text), &value) == TH_OK) return value;
+      throw Failure(TH_INVALID, "\"" + std::string(text) + "\" is no amount such as \"500 steps\", \"2M tokens\" or \"10%\"");
+    }
+
    private:
     static void found(th_status status, const char *type, std::string_view name) {
       if (status != TH_OK) throw Failure(status, std::string("its manifest has no ") + type + " parameter \"" + std::string(name) + "\"");

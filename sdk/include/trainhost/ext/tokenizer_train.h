@@ -6,7 +6,7 @@
 #define TH_EXT_TOKENIZER_TRAIN "th.tokenizer.train/1"
 
 /* The host's documents, one after the other. next fills *document (valid until the next call) and returns TH_OK; after the last
- * one it sets document->data to null. Called from one thread. */
+ * one it sets document->data to null; that of an empty document is not null. Called from one thread. */
 typedef struct th_document_source {
   void *context;
   th_status (*next)(void *context, th_bytes *document);

@@ -21,14 +21,16 @@ typedef struct th_state_info {
   uint8_t dtype_code, dtype_bits; /* float 32 */
   uint16_t reserved;
   uint32_t reserved2;
-  double initial; /* every element */
+  double initial; /* of every element; what begins otherwise is added to it in update */
 } th_state_info;
 
-/* One parameter, or the piece of it that this process holds. All tensors are contiguous. */
+/* One parameter, or the piece of it that this process holds: then master, gradient, compute_copy and states like the parameter have rank 1
+ * and the piece's length. With TENSOR and MATRIX every parameter is whole, of the shape in its info; only then states may have a shape of
+ * their own. All tensors are contiguous. */
 typedef struct th_update {
   const th_parameter_info *info;
   th_tensor master;               /* float32, updated in place */
-  th_tensor gradient;             /* float32, read only; the host resets it afterwards */
+  th_tensor gradient;             /* float32, read only, finite; the host resets it afterwards */
   th_tensor compute_copy;         /* bfloat16 to be written with the rounded result, or data null */
   const th_tensor *states;        /* in the order of describe_states */
   double learning_rate;           /* the schedule's x the parameter's lr_scale */
@@ -41,6 +43,7 @@ typedef struct th_update_call {
   const float *gradient_scale; /* device memory: every gradient is multiplied by it (clipping) */
   double momentum;             /* NaN: the optimizer's own */
   void *stream;
+  void *workspace; /* device memory, aligned to 64 bytes, of undefined contents; as many bytes as the slot of that name asked for */
 } th_update_call;
 
 typedef struct th_optimizer_api {
@@ -56,4 +59,7 @@ typedef struct th_optimizer_api {
   /* All or nothing: on failure no element has changed. On CUDA enqueued on the stream. No allocation, no synchronisation. [step] */
   th_status (*update)(th_optimizer *, const th_update_call *, const th_update *updates, uint32_t count);
   const void *(*get_extension)(const th_optimizer *, th_string id); /* slot may be null; [init] */
+  /* Bytes that update needs beside what it is given. parameters: those of each coming update, or whose pieces it will be given. The host
+   * keeps one workspace for the instances of all phases. Slot may be null: none. [init] */
+  th_status (*workspace)(const th_optimizer *, const th_parameter_info *const *parameters, uint32_t count, uint64_t *bytes);
 } th_optimizer_api;

@@ -39,6 +39,9 @@ typedef struct th_test_host {
   th_status failure_code;
   char failure[512];
 
+  /* What amounts in strings are resolved with; the test sets them. */
+  double step_tokens, total_tokens;
+
   uint64_t allocations;      /* calls of allocate so far */
   uint64_t blocks, bytes;    /* handed out and not given back; 0 after destroy, or the plugin leaks */
   uint64_t allocation_limit; /* allocate gives null once `allocations` has reached it; UINT64_MAX at first: never */
@@ -176,6 +179,25 @@ static inline th_status th_test_get_amount(const th_config *config, th_string na
   return TH_OK;
 }
 
+/* "500 steps", "10%" and "2000 tokens", without the suffixes k, M, ... of the real host. */
+static inline th_status th_test_resolve_amount(const th_config *config, th_string text, double *out_tokens) {
+  th_test_host *host = (th_test_host *)(uintptr_t)config;
+  char copy[64] = {0}, *unit = copy;
+  double value = 0;
+  if (text.length < sizeof copy) memcpy(copy, text.data, text.length);
+  value = strtod(copy, &unit);
+  if (unit != copy && strcmp(unit, "%") == 0) {
+    *out_tokens = value / 100 * host->total_tokens;
+  } else if (unit != copy && strcmp(unit, " steps") == 0) {
+    *out_tokens = value * host->step_tokens;
+  } else if (unit != copy && strcmp(unit, " tokens") == 0) {
+    *out_tokens = value;
+  } else {
+    return th_test_on_fail(&host->table, TH_INVALID, th_test_string("the text is no amount"));
+  }
+  return TH_OK;
+}
+
 static inline const void *th_test_get_extension(const th_host *table, th_string id) {
   th_test_host *host = th_test_host_of(table);
   return host->extension == NULL ? NULL : host->extension(id);
@@ -203,6 +225,7 @@ static inline void th_test_host_begin(th_test_host *host) {
   host->table.get_boolean = th_test_get_boolean;
   host->table.get_string = th_test_get_string;
   host->table.get_amount = th_test_get_amount;
+  host->table.resolve_amount = th_test_resolve_amount;
   host->table.get_extension = th_test_get_extension;
 }
 
