@@ -20,12 +20,15 @@ Result<uint32_t> vocabulary_without_data(const CheckedRecipe &checked) {
     if (const auto *size = std::get_if<int64_t>(&given->second.value)) return static_cast<uint32_t>(*size);
   }
   TRAINHOST_TRY(auto instance, PluginInstance::create(checked.plugins.tokenizer, parameters, nullptr, {}));
+  TRAINHOST_TRY(const bool trainable, Tokenizer::is_trainable(*instance));
   const auto tokenizer = Tokenizer::create(std::move(instance), "");
   if (tokenizer) return (*tokenizer)->vocabulary_size();
+  const Error &error = tokenizer.error();
+  if (!trainable || error.kind == ErrorKind::kPluginContract) return tl::unexpected(error);
   return failure(
       ErrorKind::kRecipe,
-      fmt::format("tokenizer \"{}\" has no parameter vocabulary_size, and does not tell its vocabulary before it has seen the text",
-                  checked.plugins.tokenizer.name));
+      fmt::format("tokenizer \"{}\" has no parameter vocabulary_size, and does not tell its vocabulary before it has seen the text: {}",
+                  checked.plugins.tokenizer.name, error.message));
 }
 
 Result<MemoryChoice> choose(const CheckedRecipe &checked, uint32_t processes, const MemoryBudget &budget,

@@ -6,6 +6,8 @@
 #include <stop_token>
 #include <thread>
 
+#include "plugin_host/plugin_call.h"
+
 namespace trainhost {
 
 struct Prefetcher::State {
@@ -16,6 +18,7 @@ struct Prefetcher::State {
 
   void produce(std::stop_token stop, const SampleStream &stream, Share share, uint64_t first_step, uint64_t end_step, uint32_t depth) {
     for (uint64_t step = first_step; step < end_step; ++step) {
+      const PluginStep named(step);
       Result<StepBatch> batch = stream.step(step, share);
       const bool failed = !batch;
       std::unique_lock lock(mutex);

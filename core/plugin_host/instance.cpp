@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "plugin_host/library.h"
+#include "plugin_host/plugin_call.h"
 #include "plugin_host/services/config.h"
 #include "plugin_host/services/failure.h"
 
@@ -37,15 +38,18 @@ class LoadedInstance final : public PluginInstance {
     if (status == TH_OK) return {};
     const std::string_view name = name_of(status);
     if (name.empty()) return broken_contract(call, fmt::format("returned {}, which is no th_status", status));
-    return failure(kind_of(status, call), fmt::format("{}: {}: {}", describe(manifest_), call,
-                                                      text.empty() ? fmt::format("failed with {} and gave no reason", name) : text));
+    return failure(kind_of(status, call), said_of(call, text.empty() ? fmt::format("failed with {} and gave no reason", name) : text));
   }
 
   tl::unexpected<Error> broken_contract(std::string_view call, std::string_view found) const override {
-    return failure(ErrorKind::kPluginContract, fmt::format("{}: {}: {}", describe(manifest_), call, found));
+    return failure(ErrorKind::kPluginContract, said_of(call, found));
   }
 
  private:
+  std::string said_of(std::string_view call, std::string_view text) const {
+    return fmt::format("{}: {}{}: {}", describe(manifest_), call, PluginStep::text(), text);
+  }
+
   Manifest manifest_;
   const void *table_;
   HostServices host_;

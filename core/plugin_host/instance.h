@@ -28,7 +28,7 @@ class PluginInstance {
   virtual const th_config *config() const = 0;
   virtual const void *table() const = 0;
   virtual const Manifest &manifest() const = 0;
-  // Success for TH_OK; else an Error "optimizer plugin "adamw" 1.0.0 (/path/adamw.so): update: <text given to fail>". TH_INVALID
+  // Success for TH_OK; else an Error "optimizer plugin "adamw" 1.0.0 (/path/adamw.so): update, step 5: <text given to fail>". TH_INVALID
   // from create is the user's mistake (kRecipe), TH_CANCELLED is kStopped, a number that is no th_status kPluginContract, all else
   // kPlugin. On the thread that made the call.
   virtual Result<> check(th_status status, std::string_view call) const = 0;

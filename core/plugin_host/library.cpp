@@ -85,7 +85,10 @@ const Library &library_of(const Manifest &manifest) {
 Result<const void *> load_kind_table(const Manifest &manifest) {
   TRAINHOST_TRY(const th_plugin *plugin, library_of(manifest).plugin());
   const std::string_view id = kind_id(manifest.kind);
-  const void *table = plugin->get_kind({id.data(), id.size()});
+  const void *table = [&] {
+    const PluginCall call(manifest, "get_kind");
+    return plugin->get_kind({id.data(), id.size()});
+  }();
   TRAINHOST_CHECK(check_table(manifest, table));
   return table;
 }

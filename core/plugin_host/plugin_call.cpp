@@ -5,8 +5,11 @@
 #include <charconv>
 #include <condition_variable>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -19,7 +22,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kNoStep = UINT64_MAX;
 constexpr size_t kMostThreads = 1024;  // in calls at once; calls of more are not watched
 
 int64_t now() { return Clock::now().time_since_epoch().count(); }
@@ -30,25 +32,54 @@ struct CallSlot {
   std::atomic<const Manifest *> manifest = nullptr;
   std::atomic<const char *> name = nullptr;
   std::atomic<int32_t> unit = PluginCall::kNoUnit;
+  std::atomic<uint64_t> step = PluginCall::kNoStep;
   std::atomic<int64_t> life = 0;  // when it began or last called the host
 };
 
 std::array<CallSlot, kMostThreads> slots;
-std::atomic<uint64_t> current_step = kNoStep;
 
-// A slot for as long as the thread lives.
+// Where the handlers of signals run on this thread, since a plugin may have used up its stack. One that is there already is kept: a
+// sanitizer's.
+class SignalStack {
+ public:
+  SignalStack() {
+    stack_t there{};
+    if (::sigaltstack(nullptr, &there) != 0 || (there.ss_flags & SS_DISABLE) == 0) return;
+    memory_ = std::make_unique<std::byte[]>(kBytes);
+    const stack_t own{.ss_sp = memory_.get(), .ss_flags = 0, .ss_size = kBytes};
+    ::sigaltstack(&own, nullptr);
+  }
+  SignalStack(const SignalStack &) = delete;
+  SignalStack &operator=(const SignalStack &) = delete;
+  ~SignalStack() {
+    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    if (memory_) ::sigaltstack(&none, nullptr);
+  }
+
+ private:
+  static constexpr size_t kBytes = 64 << 10;  // registers of the widest processors take up to 11 KiB of it
+  std::unique_ptr<std::byte[]> memory_;
+};
+
+void blame(std::string_view happening);
+
+// A slot for as long as the thread lives. exit() ends the calling thread's objects before all others, so a call of it inside a plugin is
+// seen here, while the other threads still have what they work with.
 struct ThreadSlot {
   ThreadSlot() {
     for (CallSlot &candidate : slots) {
       if (candidate.taken.exchange(true)) continue;
       slot = &candidate;
+      slot->step = PluginCall::kNoStep;
       return;
     }
   }
   ~ThreadSlot() {
+    blame("exit");
     if (slot != nullptr) slot->taken = false;
   }
   CallSlot *slot = nullptr;
+  SignalStack signal_stack;
 };
 
 // Plain data, so that a signal handler may read it.
@@ -62,12 +93,13 @@ CallSlot *slot_of_this_thread() {
   return own_slot;
 }
 
-void set(CallSlot &slot, const Manifest *manifest, const char *name, int32_t unit, int64_t life) {
+void set(CallSlot &slot, const PluginCall::Place &place) {
   slot.manifest = nullptr;  // between two calls nothing mixed is read
-  slot.name = name;
-  slot.unit = unit;
-  slot.life = life;
-  slot.manifest = manifest;
+  slot.name = place.name;
+  slot.unit = place.unit;
+  slot.step = place.step;
+  slot.life = now();
+  slot.manifest = place.manifest;
 }
 
 // Text of bounded length, made without memory of the heap: for signal handlers.
@@ -94,7 +126,7 @@ class Line {
 void append_place(Line &line, const CallSlot &slot) {
   line << ": " << slot.name.load();
   if (const int32_t unit = slot.unit; unit != PluginCall::kNoUnit) line << " of unit " << static_cast<uint64_t>(unit);
-  if (const uint64_t step = current_step; step != kNoStep) line << ", step " << step;
+  if (const uint64_t step = slot.step; step != PluginCall::kNoStep) line << ", step " << step;
 }
 
 std::string_view name_of(int signal) {
@@ -116,11 +148,20 @@ std::array<struct sigaction, NSIG> earlier_actions;
 
 bool sent_by_another_process(const siginfo_t &info) { return info.si_code <= 0 && info.si_pid != ::getpid(); }
 
-// Does not return when this thread is in a plugin's call.
+std::atomic<bool> blames = false;  // since blame_plugins_for_crashes()
+std::atomic<pid_t> blaming = 0;    // the thread whose plugin ends the process
+
+// Of several threads in trouble the first one has the word.
+void wait_while_another_blames() {
+  for (pid_t other = blaming; other != 0 && other != ::gettid(); other = blaming) ::pause();
+}
+
+// Does not return when this thread is in a plugin's call, unless it was in here before.
 void blame(std::string_view happening) {
   const CallSlot *const slot = own_slot;
   const Manifest *const manifest = slot != nullptr ? slot->manifest.load() : nullptr;
-  if (manifest == nullptr) return;
+  if (!blames || manifest == nullptr) return;
+  if (pid_t nobody = 0; !blaming.compare_exchange_strong(nobody, ::gettid())) return wait_while_another_blames();
   Line line;
   line << "error: " << happening << " in " << to_string(manifest->kind) << " plugin \"" << manifest->name << "\" " << manifest->version
        << " (" << manifest->path << ")";
@@ -130,9 +171,23 @@ void blame(std::string_view happening) {
   ::_exit(exit_code(ErrorKind::kPlugin));
 }
 
-void on_exit() { blame("exit"); }
+std::terminate_handler earlier_terminate = nullptr;
+
+// An exception that no frame up to the plugin's caller, the host, catches, or that meets a noexcept.
+void on_terminate() {
+  std::string text = "an uncaught exception";
+  try {
+    if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::exception &exception) {
+    text += fmt::format(" ({})", exception.what());
+  } catch (...) {  // of a type that has no text
+  }
+  blame(text);
+  earlier_terminate();
+}
 
 void on_crash(int signal, siginfo_t *info, void *) {
+  wait_while_another_blames();
   if (!sent_by_another_process(*info)) blame(name_of(signal));
   ::sigaction(signal, &earlier_actions[static_cast<size_t>(signal)], nullptr);
   ::raise(signal);
@@ -157,30 +212,48 @@ std::optional<Error> overdue(std::chrono::duration<double> limit) {
 
 }  // namespace
 
-PluginCall::PluginCall(const Manifest &manifest, const char *name, int32_t unit) {
-  CallSlot *const slot = slot_of_this_thread();
-  if (slot == nullptr) return;
-  outer_manifest_ = slot->manifest;
-  outer_name_ = slot->name;
-  outer_unit_ = slot->unit;
-  set(*slot, &manifest, name, unit, now());
+PluginCall::PluginCall(const Manifest &manifest, const char *name, int32_t unit)
+    : PluginCall(Place{.manifest = &manifest, .name = name, .unit = unit, .step = place().step}) {}
+
+PluginCall::PluginCall(const Place &place) : outer_(PluginCall::place()), exceptions_(std::uncaught_exceptions()) {
+  if (CallSlot *const slot = slot_of_this_thread(); slot != nullptr) set(*slot, place);
 }
 
 PluginCall::~PluginCall() {
-  if (own_slot != nullptr) set(*own_slot, outer_manifest_, outer_name_, outer_unit_, now());
+  if (std::uncaught_exceptions() > exceptions_) blame("an uncaught exception");
+  if (own_slot != nullptr) set(*own_slot, outer_);
 }
 
 void PluginCall::show_life() {
   if (own_slot != nullptr) own_slot->life = now();
 }
 
-void PluginCall::set_step(uint64_t step) { current_step = step; }
+PluginCall::Place PluginCall::place() {
+  const CallSlot *const slot = own_slot;
+  if (slot == nullptr) return {};
+  return {.manifest = slot->manifest, .name = slot->name, .unit = slot->unit, .step = slot->step};
+}
+
+PluginStep::PluginStep(uint64_t step) {
+  if (CallSlot *const slot = slot_of_this_thread(); slot != nullptr) slot->step = step;
+}
+
+PluginStep::~PluginStep() {
+  if (own_slot != nullptr) own_slot->step = PluginCall::kNoStep;
+}
+
+std::string PluginStep::text() {
+  const uint64_t step = PluginCall::place().step;
+  return step == PluginCall::kNoStep ? std::string() : fmt::format(", step {}", step);
+}
 
 void blame_plugins_for_crashes() {
   struct sigaction action {};
   action.sa_sigaction = on_crash;
-  action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  std::atexit(on_exit);
+  action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+  blames = true;
+  std::at_quick_exit([] { blame("exit"); });
+  earlier_terminate = std::set_terminate(on_terminate);
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
     ::sigaction(signal, &action, &earlier_actions[static_cast<size_t>(signal)]);
 }

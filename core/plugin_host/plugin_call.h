@@ -12,31 +12,54 @@
 
 namespace trainhost {
 
-// Around every call into a plugin; calls nest. Any thread, and cheap enough for every call.
+// Around every call into a plugin; calls nest. An exception that leaves the call ends the process like a crash. Any thread, and cheap
+// enough for every call.
 class PluginCall {
  public:
   static constexpr int32_t kNoUnit = -1;
+  static constexpr uint64_t kNoStep = UINT64_MAX;
+
+  // What a thread is doing, for others that work for it.
+  struct Place {
+    const Manifest *manifest = nullptr;  // null: in no call
+    const char *name = nullptr;
+    int32_t unit = kNoUnit;
+    uint64_t step = kNoStep;
+  };
 
   // The manifest and the name, a slot's, outlive it. unit: of a model.
   PluginCall(const Manifest &manifest, const char *name, int32_t unit = kNoUnit);
+  // On a thread that does a piece of another one's call.
+  explicit PluginCall(const Place &place);
   PluginCall(const PluginCall &) = delete;
   PluginCall &operator=(const PluginCall &) = delete;
   ~PluginCall();
 
   // The plugin logged, showed progress or asked whether it is cancelled: the call of this thread is at work.
   static void show_life();
-  // The step that is being trained, for the messages.
-  static void set_step(uint64_t step);
+  // Of the calling thread.
+  static Place place();
 
  private:
-  // The call that this one is made in: an outer one goes on when this returns.
-  const Manifest *outer_manifest_ = nullptr;
-  const char *outer_name_ = nullptr;
-  int32_t outer_unit_ = kNoUnit;
+  Place outer_;     // the call that this one is made in goes on when this returns
+  int exceptions_;  // under way when it began
 };
 
-// From now on a crash, abort or exit inside a plugin's call ends the process with exit code 70 after one line that names signal, plugin,
-// version, file, call, unit and step. Elsewhere, and when another process sent the signal, it does what it did before. Called once.
+// While it lives, messages about the calling thread's calls name this step: the one being trained, or the one whose batch is being made.
+class PluginStep {
+ public:
+  explicit PluginStep(uint64_t step);
+  PluginStep(const PluginStep &) = delete;
+  PluginStep &operator=(const PluginStep &) = delete;
+  ~PluginStep();
+
+  // ", step 12", or nothing when the calling thread is at no step.
+  static std::string text();
+};
+
+// From now on a crash, abort, exit or uncaught exception inside a plugin's call ends the process with exit code 70 after one line that
+// names signal, plugin, version, file, call, unit and step. Elsewhere, and when another process sent the signal, it does what it did
+// before. Called once.
 void blame_plugins_for_crashes();
 
 // While it lives, a call that neither returns nor shows life for so long is reported once, on a thread of its own.

@@ -44,6 +44,7 @@ class ModelRunner {
   // outside the vocabulary must have been refused before.
   Result<> forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss);
 
+  const Model &model() const { return parts_.model; }
   const Spread &spread() const { return parts_.parameters.spread(); }
   // Whether this process has the last unit, which gives losses.
   bool gives_loss() const;

@@ -1,10 +1,12 @@
 #include "train/train_step.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include "collectives/agreement.h"
+#include "train/finite.h"
 
 namespace trainhost {
 
@@ -31,13 +33,23 @@ Result<> TrainStep::measure(const StepBatch &batch, Report &report) {
   return {};
 }
 
+// Whose work it is that loss or gradient norm are not finite; the same on every rank.
+Result<std::string> TrainStep::culprit(const Optimizer &optimizer) {
+  TRAINHOST_TRY(const auto names, agreed_texts(*parameters_.spread().world, first_not_finite(parameters_.tensors_to_save())));
+  const auto name = std::ranges::find_if_not(names, &std::string::empty);
+  if (name == names.end())
+    return fmt::format("out of forward and backward of {}, whose parameters are", describe(runner_.model().manifest()));
+  return fmt::format("since update of {} left \"{}\" so", describe(optimizer.manifest()), *name);
+}
+
 Result<TrainStep::Report> TrainStep::run(const StepBatch &batch, Optimizer &optimizer, const ScheduleValues &schedule, TrainState &state) {
   Report report;
   TRAINHOST_CHECK(measure(batch, report));
 
   if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
     report.outcome = Outcome::kNotFinite;
-    report.reason = fmt::format("loss {} and gradient norm {} are not both finite", report.loss, report.gradient_norm);
+    TRAINHOST_TRY(const std::string whose, culprit(optimizer));
+    report.reason = fmt::format("loss {} and gradient norm {} are not both finite, {}", report.loss, report.gradient_norm, whose);
     return report;
   }
   if (settings_.on_spike == "skip") {

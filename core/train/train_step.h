@@ -21,7 +21,7 @@ class TrainStep {
   enum class Outcome { kUpdated, kSpike, kNotFinite };
   struct Report {
     Outcome outcome = Outcome::kUpdated;
-    std::string reason;        // of a step without an update
+    std::string reason;        // of a step without an update; names the plugin whose numbers are not finite
     double loss = 0;           // nats per counted token
     double gradient_norm = 0;  // before clipping
   };
@@ -37,6 +37,7 @@ class TrainStep {
 
  private:
   Result<> measure(const StepBatch &batch, Report &report);
+  Result<std::string> culprit(const Optimizer &optimizer);
 
   ModelRunner &runner_;
   ParameterStore &parameters_;

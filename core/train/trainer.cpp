@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collectives/agreement.h"
 #include "plugin_host/plugin_call.h"
+#include "train/finite.h"
 
 namespace trainhost {
 namespace {
@@ -38,7 +39,7 @@ Result<> Trainer::run(TrainState &state) {
   const bool late = state.step == parts_.axis.total_steps() && !done();
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
   while (state.step < parts_.axis.total_steps()) {
-    PluginCall::set_step(state.step);
+    const PluginStep named(state.step);
     for (TrainObserver *observer : parts_.observers) observer->before_step(state);
     TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
     TRAINHOST_TRY(const StepReport report, train(batch));
@@ -104,27 +105,27 @@ Result<> Trainer::react_to(const TrainStep::Report &outcome) {
     return failure(ErrorKind::kPlugin, fmt::format("step {}: {}; the last checkpoint is as it was (training.on_nan = \"{}\")", state_->step,
                                                    outcome.reason, policy));
   }
-  if (policy == "rollback") return roll_back();
+  if (policy == "rollback") return roll_back(outcome.reason);
   warn(fmt::format("step {} skipped: {}", state_->step, outcome.reason));
   return {};
 }
 
 // Goes back to the newest checkpoint and passes over the batches that led to the fault; without a checkpoint the step is skipped.
-Result<> Trainer::roll_back() {
+Result<> Trainer::roll_back(const std::string &reason) {
   const uint64_t fault = state_->step;
   if (background_) TRAINHOST_CHECK(background_->finish());
   auto tensors = parts_.parameters.tensors_to_load();
   // Whatever differs in them was accepted when the run was started.
   TRAINHOST_TRY(const auto saved, parts_.checkpoints.load_newest(tensors, {}));
   if (!saved) {
-    warn(fmt::format("step {} skipped: loss or gradient is not finite, and there is no checkpoint to go back to", fault));
+    warn(fmt::format("step {} skipped: {}; there is no checkpoint to go back to", fault, reason));
     return {};
   }
   auto skipped = state_->skipped;
   const uint32_t rollbacks = state_->rollbacks + 1;
   if (rollbacks > kRollbacksAtMost) {
     return failure(ErrorKind::kPlugin,
-                   fmt::format("step {}: not finite again after going back {} times; lower the learning rate or look at the data", fault,
+                   fmt::format("step {}: {}; again, after going back {} times: lower the learning rate or look at the data", fault, reason,
                                kRollbacksAtMost));
   }
   parts_.parameters.loaded();
@@ -132,8 +133,8 @@ Result<> Trainer::roll_back() {
   state_->rollbacks = rollbacks;
   state_->skipped = std::move(skipped);
   state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
-  warn(fmt::format("step {}: loss or gradient is not finite; back to the checkpoint of step {}, passing over steps {} to {}", fault,
-                   saved->step, state_->skipped.back().first + 1, fault));
+  warn(fmt::format("step {}: {}; back to the checkpoint of step {}, passing over steps {} to {}", fault, reason, saved->step,
+                   state_->skipped.back().first + 1, fault));
   start_prefetching();
   return {};
 }
@@ -156,6 +157,19 @@ std::string Trainer::label() const {
   return "";
 }
 
+// A checkpoint from which no run can go on must not take the place of a good one.
+Result<> Trainer::check_finite(std::span<const NamedTensor> tensors) const {
+  const std::string name = first_not_finite(tensors);
+  return agreed(
+      *parts_.parameters.spread().world,
+      name.empty()
+          ? Result<>()
+          : failure(ErrorKind::kPlugin,
+                    fmt::format("{}: update: \"{}\" is not finite after step {}; nothing was saved, the last checkpoint is as it was",
+                                describe(parts_.phases.optimizers[parts_.axis.progress(state_->step - 1).phase]->manifest()), name,
+                                state_->step)));
+}
+
 Result<> Trainer::save() {
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->before_checkpoint());
   const CheckpointContents contents{.step = state_->step,
@@ -164,6 +178,7 @@ Result<> Trainer::save() {
                                     .fingerprints = parts_.fingerprints,
                                     .trainer_state = state_->to_json(),
                                     .tensors = parts_.parameters.tensors_to_save()};
+  TRAINHOST_CHECK(check_finite(contents.tensors));
   Retention retention{.keep = parts_.recipe.checkpoint.keep, .always_keep = parts_.recipe.checkpoint.always_keep};
   for (const Branch &branch : parts_.recipe.branches) retention.always_keep.push_back(branch.from);
   return background_ ? background_->save(contents, std::move(retention)) : save_and_wait(contents, retention);

@@ -53,7 +53,8 @@ class Trainer {
   Result<StepReport> train(const StepBatch &batch);
   void warn(const std::string &text) const;
   Result<> react_to(const TrainStep::Report &outcome);
-  Result<> roll_back();
+  Result<> roll_back(const std::string &reason);
+  Result<> check_finite(std::span<const NamedTensor> tensors) const;
   Result<> save();
   Result<> save_and_wait(const CheckpointContents &contents, const Retention &retention);
   bool checkpoint_due() const;

@@ -5,6 +5,7 @@
 
 #include "plugin_host/instance.h"
 #include "plugin_host/kind_table.h"
+#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 
@@ -14,6 +15,7 @@ template <class Extension, class Api, class Self, class Slot>
 Result<const Extension *> find_extension(const PluginInstance &plugin, const Api *api, const Self *self, std::string_view id,
                                          Slot Extension::*slot) {
   const auto get = optional_slot(api, &Api::get_extension);
+  const PluginCall call(plugin.manifest(), "get_extension");
   const auto *extension = get == nullptr ? nullptr : static_cast<const Extension *>(get(self, {id.data(), id.size()}));
   if (extension != nullptr && optional_slot(extension, slot) == nullptr) {
     return plugin.broken_contract("get_extension", "the table of \"" + std::string(id) + "\" is too short or has a null slot");

@@ -11,6 +11,8 @@
 namespace trainhost {
 namespace {
 
+constexpr uint32_t kMost = 1 << 20;  // parameters or units: far beyond any model
+
 std::string_view view(th_string text) { return {text.data != nullptr ? text.data : "", text.data != nullptr ? text.length : 0}; }
 
 std::string mistake_in(const th_parameter_info &info) {
@@ -54,7 +56,13 @@ std::string repeated_name(const std::vector<Info> &infos) {
 }
 
 Result<std::vector<th_parameter_info>> describe_parameters(const PluginInstance &plugin, const th_model_api *api, const th_model *self) {
-  std::vector<th_parameter_info> infos(api->parameter_count(self));
+  const uint32_t count = [&] {
+    const PluginCall call(plugin.manifest(), "parameter_count");
+    return api->parameter_count(self);
+  }();
+  if (count > kMost) return plugin.broken_contract("parameter_count", fmt::format("gave {}, expected at most {}", count, kMost));
+  std::vector<th_parameter_info> infos(count);
+  const PluginCall call(plugin.manifest(), "parameter_info");
   for (uint32_t i = 0; i < infos.size(); ++i) {
     infos[i].struct_size = sizeof(th_parameter_info);
     TRAINHOST_CHECK(plugin.check(api->parameter_info(self, i, &infos[i]), "parameter_info"));
@@ -70,13 +78,17 @@ Result<std::vector<th_parameter_info>> describe_parameters(const PluginInstance 
 
 Result<std::vector<th_unit_info>> describe_units(const PluginInstance &plugin, const th_model_api *api, const th_model *self,
                                                  const std::vector<th_parameter_info> &parameters) {
-  const uint32_t count = api->unit_count(self);
-  if (count < 2) return plugin.broken_contract("unit_count", fmt::format("gave {}, expected at least 2", count));
+  const uint32_t count = [&] {
+    const PluginCall call(plugin.manifest(), "unit_count");
+    return api->unit_count(self);
+  }();
+  if (count < 2 || count > kMost) return plugin.broken_contract("unit_count", fmt::format("gave {}, expected 2 to {}", count, kMost));
   std::vector<th_unit_info> infos(count);
   std::set<uint32_t> used;
   for (uint32_t unit = 0; unit < count; ++unit) {
     th_unit_info &info = infos[unit];
     info.struct_size = sizeof(th_unit_info);
+    const PluginCall call(plugin.manifest(), "unit_info", static_cast<int32_t>(unit));
     TRAINHOST_CHECK(plugin.check(api->unit_info(self, unit, &info), "unit_info"));
     if (const std::string mistake = mistake_in(info, unit, count, parameters.size()); !mistake.empty()) {
       return plugin.broken_contract("unit_info", fmt::format("unit {} \"{}\" {}", unit, view(info.name), mistake));
@@ -163,7 +175,7 @@ Result<> Model::loss_and_backward(const th_call &call, const th_batch &batch, co
                                   const uint32_t *gradient_modes) {
   const auto last = static_cast<uint32_t>(units_.size() - 1);
   if (const auto slot = optional_slot(api_, &th_model_api::loss_and_backward); slot != nullptr) {
-    const PluginCall in_plugin(plugin_->manifest(), "loss_and_backward");
+    const PluginCall in_plugin(plugin_->manifest(), "loss_and_backward", static_cast<int32_t>(last));
     return check(slot(self_, &call, &batch, parameters, &input, &loss, &input_gradient, parameter_gradients, gradient_modes),
                  "loss_and_backward", last);
   }

@@ -50,6 +50,11 @@ Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInsta
   return optimizer;
 }
 
+int32_t Optimizer::granularity() const {
+  const PluginCall call(manifest(), "granularity");
+  return api_->granularity(self_);
+}
+
 Optimizer::~Optimizer() {
   if (self_ == nullptr) return;
   const PluginCall call(plugin_->manifest(), "destroy");

@@ -26,7 +26,8 @@ class Optimizer {
   static Result<std::unique_ptr<Optimizer>> create(std::unique_ptr<PluginInstance> plugin);
   ~Optimizer();
 
-  int32_t granularity() const { return api_->granularity(self_); }
+  const Manifest &manifest() const { return plugin_->manifest(); }
+  int32_t granularity() const;
   Result<std::vector<OptimizerState>> describe_states(const th_parameter_info &parameter) const;
   // Bytes that update will need for these parameters beside what it is given; 0 for optimizers that do not say.
   Result<uint64_t> workspace_bytes(std::span<const th_parameter_info *const> parameters) const;

@@ -77,7 +77,10 @@ void HostServices::set_memory() {
 
 void HostServices::set_work() {
   parallel_for = [](const th_host *, int64_t count, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) noexcept {
-    trainhost::parallel_for(count, std::max<int64_t>(grain, 1), body, context);
+    trainhost::parallel_for(count, std::max<int64_t>(grain, 1), [&, place = PluginCall::place()](int64_t begin, int64_t end) {
+      const PluginCall piece(place);
+      body(context, begin, end);
+    });
   };
   cancelled = [](const th_host *host) noexcept -> int32_t {
     PluginCall::show_life();

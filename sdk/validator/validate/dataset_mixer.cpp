@@ -127,12 +127,86 @@ Result<> stays_in_its_arrays(const Trial &trial) {
   return {};
 }
 
+// What a mixer is told of the sources, in memory that can be forbidden.
+class GuardedSources {
+ public:
+  GuardedSources() : infos_(kSources.size()) {
+    for (size_t i = 0; i < kSources.size(); ++i) {
+      const auto &[name, language, quality, tokens] = kSources[i];
+      infos_.data()[i] = {sizeof(th_source_info), 0, text(name), text(language), text(quality), tokens};
+    }
+  }
+  const th_source_info *data() const { return infos_.data(); }
+  void forbid() {
+    infos_.memory().forbid();
+    for (auto &text : texts_) text.memory().forbid();
+  }
+
+ private:
+  th_string text(const std::string &text) {
+    const auto &guarded = texts_.emplace_back(text.size());
+    std::ranges::copy(text, guarded.data());
+    return {guarded.data(), guarded.size()};
+  }
+
+  std::vector<GuardedArray<char>> texts_;
+  GuardedArray<th_source_info> infos_;
+};
+
+// Likewise of a phase.
+class GuardedMix {
+ public:
+  GuardedMix() : weights_(kMix.weights.size()), windows_(kMix.windows.size()), mix_(1) {
+    std::ranges::copy(kMix.weights, weights_.data());
+    std::ranges::copy(kMix.windows, windows_.data());
+    *mix_.data() = {sizeof(th_phase_mix), kMix.phase, weights_.data(), windows_.data(), kMix.samples};
+  }
+  const th_phase_mix *get() const { return mix_.data(); }
+  void forbid() {
+    weights_.memory().forbid();
+    windows_.memory().forbid();
+    mix_.memory().forbid();
+  }
+
+ private:
+  GuardedArray<double> weights_;
+  GuardedArray<uint64_t> windows_;
+  GuardedArray<th_phase_mix> mix_;
+};
+
+// What one call is given is gone in the next.
+Result<> keeps_no_pointer(const Trial &trial) {
+  TRAINHOST_TRY(const auto instance, trial.instance());
+  const auto *api = static_cast<const th_dataset_mixer_api *>(instance->table());
+  th_dataset_mixer *self = nullptr;
+  GuardedSources sources;
+  doing("create");
+  TRAINHOST_CHECK(instance->check(
+      api->create(instance->host(), instance->config(), sources.data(), static_cast<uint32_t>(kSources.size()), trial.seed(), &self),
+      "create"));
+  sources.forbid();
+  std::vector<GuardedMix> gone;
+  Result<> result;
+  for (uint64_t first = 0; first < kSamples && result; first += 100) {
+    auto &mix = gone.emplace_back();
+    std::array<uint32_t, 100> source;
+    std::array<uint64_t, 100> ordinal, counts;
+    doing(fmt::format("plan from sample {} on, where nothing that earlier calls were given is there any more", first));
+    result = instance->check(api->plan(self, mix.get(), first, 100, source.data(), ordinal.data()), "plan");
+    if (result) result = instance->check(api->counts(self, mix.get(), first, counts.data()), "counts");
+    mix.forbid();
+  }
+  api->destroy(self);
+  return result;
+}
+
 constexpr std::array kRules{
     Rule{"TH-MIX-01", "however a range of samples is cut into calls, the plan is the same", cuts},
     Rule{"TH-MIX-02", "each source's ordinals go from 0 without gaps, and counts agrees with plan", ordinals},
     Rule{"TH-MIX-03", "over a phase each source has its share of the samples", shares},
     Rule{"TH-MIX-04", "threads that ask at once get the same plan", many_threads},
     Rule{"TH-MIX-05", "writes nothing outside the arrays it is given", stays_in_its_arrays},
+    Rule{"TH-MIX-06", "keeps no pointer to what a call is given", keeps_no_pointer},
 };
 constexpr KindRules kKind{kRules, live};
 

@@ -121,11 +121,29 @@ Result<> other_lengths(const Trial &trial) {
   return {};
 }
 
+// What one call is given is gone in the next.
+Result<> keeps_no_pointer(const Trial &trial) {
+  TRAINHOST_TRY(auto instance, trial.instance());
+  GuardedArray<th_progress> run(1, trial.axis().progress(0));
+  doing("create");
+  TRAINHOST_TRY(const Scheduler scheduler, LrScheduler::create(std::move(instance), *run.data()));
+  run.memory().forbid();
+  std::vector<GuardedArray<th_progress>> gone;
+  for (const uint64_t step : all_steps(trial)) {
+    auto &progress = gone.emplace_back(1, trial.axis().progress(step));
+    doing(fmt::format("values at step {}, where nothing that earlier calls were given is there any more", step));
+    TRAINHOST_CHECK(scheduler->values(*progress.data()));
+    progress.memory().forbid();
+  }
+  return {};
+}
+
 constexpr std::array kRules{
     Rule{"TH-LR-01", "a step's values do not depend on the order of calls", order_of_calls},
     Rule{"TH-LR-02", "threads that ask at once get the same values", many_threads},
     Rule{"TH-LR-03", "writes nothing outside th_schedule_values", writes_its_struct_only},
     Rule{"TH-LR-04", "gives valid values, or refuses, for runs of one step and of very many", other_lengths},
+    Rule{"TH-LR-05", "keeps no pointer to what a call is given", keeps_no_pointer},
 };
 constexpr KindRules kKind{kRules, live};
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <deque>
 #include <vector>
 
 #include <fmt/format.h>
@@ -214,6 +215,21 @@ Result<> shapes(const Trial &trial) {
   return {};
 }
 
+// Of a micro-batch that is done nothing is there any more when the next one comes, and parameters are elsewhere.
+Result<> keeps_no_pointer(const Trial &trial) {
+  TRAINHOST_TRY(const auto passes, Passes::create(trial));
+  const double scale = loss_scale(kSequences, kLength);
+  Gradients gradients = passes->zero_gradients();
+  std::deque<Batch> gone;
+  for (uint32_t s = 0; s < kSequences; ++s) {
+    Batch &batch = gone.emplace_back(trial.seed(), s, 1u, kLength, scale);
+    TRAINHOST_CHECK(passes->train(batch, gradients, s > 0, {.forbid = true}));
+    batch.forbid();
+    passes->move_parameters();
+  }
+  return {};
+}
+
 Result<> memory_as_told(const Trial &trial) {
   const auto record = std::make_shared<HostRecord>();
   TRAINHOST_TRY(const auto passes, Passes::create(trial, record));
@@ -236,6 +252,35 @@ Result<> memory_as_told(const Trial &trial) {
   return {};
 }
 
+// The loss of a token is log(sum of exp(logits)) - the logit of its target.
+Result<> logits_of_losses(const Trial &trial) {
+  TRAINHOST_TRY(const auto passes, Passes::create(trial));
+  if (!passes->model().has_logits()) return not_concerned("it has no extension th.model.logits/1");
+  Batch batch(trial.seed(), 0, kSequences, kLength, 1);
+  TRAINHOST_CHECK(passes->evaluate(batch, true));
+  const std::vector<float> losses(batch.token_losses().begin(), batch.token_losses().end());
+  const std::array<int32_t, 3> rows{kSequences * kLength - 1, 0, kLength + 1};
+  TRAINHOST_TRY(const auto logits, passes->logits(batch, rows));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto row = std::span(logits).subspan(i * kVocabulary, kVocabulary);
+    double sum = 0;
+    for (const float logit : row) sum += std::exp(double{logit});
+    const double expected = std::log(sum) - double{row[static_cast<size_t>(batch.targets()[static_cast<size_t>(rows[i])])]};
+    const double found = double{losses[static_cast<size_t>(rows[i])]};
+    if (!(std::abs(found - expected) <= 1e-4 * std::max(1.0, expected)))
+      return broken(fmt::format("the loss of token {} is {:.6g}, but by its logits it is {:.6g}", rows[i], found, expected));
+  }
+  return {};
+}
+
+Result<> peak_is_a_number(const Trial &trial) {
+  TRAINHOST_TRY(const auto passes, Passes::create(trial));
+  doing("measure");
+  TRAINHOST_TRY(const double peak, passes->model().measure_peak());
+  if (peak == 0) return not_concerned("it has no extension th.model.peak/1, or knows no peak");
+  return {};
+}
+
 constexpr std::array kRules{
     Rule{"TH-MOD-01", "gradients agree with finite differences of the loss, for every parameter", differences},
     Rule{"TH-MOD-02", "recomputed units give the same loss and gradients, bit for bit", recomputes},
@@ -247,6 +292,9 @@ constexpr std::array kRules{
     Rule{"TH-MOD-07", "loss_and_backward is the last unit's forward and backward", two_calls},
     Rule{"TH-MOD-08", "works for a single token, for one sequence and for many", shapes},
     Rule{"TH-MOD-09", "takes no more memory of the host than th.model.memory/1 tells", memory_as_told},
+    Rule{"TH-MOD-10", "keeps no pointer to anything of a micro-batch that is done", keeps_no_pointer},
+    Rule{"TH-MOD-11", "its logits are those of its losses", logits_of_losses},
+    Rule{"TH-MOD-12", "measures its peak as a finite number of operations per second", peak_is_a_number},
 };
 constexpr KindRules kKind{kRules, live};
 

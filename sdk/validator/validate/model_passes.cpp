@@ -94,6 +94,11 @@ Batch::Batch(uint64_t seed, uint32_t first, uint32_t sequences, uint32_t length,
 
 Result<> Batch::check() const { return losses_.memory().border_intact() ? Result<>() : broken("writes before the token losses"); }
 
+void Batch::forbid() {
+  for (auto *integers : {&tokens_, &targets_, &positions_, &starts_}) integers->memory().forbid();
+  for (auto *floats : {&weights_, &losses_}) floats->memory().forbid();
+}
+
 double loss_scale(uint32_t sequences, uint32_t length) { return 1.0 / (sequences * (length > 1 ? length - 1.0 : 1.0)); }
 
 // Gives back what units keep when the pass ends early.
@@ -104,6 +109,12 @@ struct Passes::Pass {
   Pass &operator=(const Pass &) = delete;
   ~Pass() {
     for (th_saved *one : saved) passes.model_->release(one);
+    if (!way.forbid) return;
+    outputs.push_back(std::move(gradient));
+    for (auto &activations : outputs) {
+      activations.memory().forbid();
+      passes.gone_.push_back(std::move(activations));
+    }
   }
 
   Passes &passes;
@@ -158,18 +169,14 @@ Result<double> Passes::train(Batch &batch, Gradients &gradients, bool add, const
   for (const auto &one : gradients) {
     if (!one.memory().border_intact()) return broken("writes before a gradient");
   }
+  TRAINHOST_CHECK(check_finite(pass));
   return double{pass.loss.items()[0]};
 }
 
 Result<double> Passes::evaluate(Batch &batch, bool token_losses) {
   if (!token_losses) batch.without_token_losses();
   const th_call call = call_of(0, 0, false, {});
-  Outputs outputs;
-  for (uint32_t unit = 0; unit < last(); ++unit) {
-    outputs.emplace_back(batch.rows() * model_->units()[unit].output_width);
-    th_saved *none = nullptr;
-    TRAINHOST_CHECK(run_forward(unit, batch, outputs, call, none));
-  }
+  TRAINHOST_TRY(const Outputs outputs, hidden(batch, call));
   GuardedArray<float> loss(1);
   const Shape input(batch.rows(), width(last()));
   const th_tensor x = input.view(outputs.back().data());
@@ -179,6 +186,19 @@ Result<double> Passes::evaluate(Batch &batch, bool token_losses) {
   TRAINHOST_CHECK(model_->forward(last(), call, batch.get(), parameters.data(), x, out));
   TRAINHOST_CHECK(batch.check());
   return double{loss.items()[0]};
+}
+
+Result<std::vector<float>> Passes::logits(const Batch &batch, std::span<const int32_t> rows) {
+  const th_call call = call_of(0, 0, false, {});
+  TRAINHOST_TRY(const Outputs outputs, hidden(batch, call));
+  const GuardedArray<float> values(rows.size() * kVocabulary);
+  const Shape input(batch.rows(), width(last())), shape(rows.size(), kVocabulary);
+  th_tensor out = shape.view(values.data());
+  const auto parameters = views(last());
+  doing("logits");
+  TRAINHOST_CHECK(model_->logits(call, batch.get(), parameters.data(), input.view(outputs.back().data()), rows, out));
+  if (!values.memory().border_intact()) return broken("logits writes before its output");
+  return std::vector<float>(values.items().begin(), values.items().end());
 }
 
 void Passes::add(const th_parameter_info &info) {
@@ -209,7 +229,6 @@ std::vector<th_tensor> Passes::views(uint32_t unit) {
   return views;
 }
 
-// The same values at other addresses; what was there before cannot be read any more.
 void Passes::move_parameters() {
   for (auto &parameter : parameters_) {
     GuardedArray<float> elsewhere(parameter.size());
@@ -232,6 +251,27 @@ std::pair<std::vector<th_tensor>, std::vector<uint32_t>> Passes::targets(uint32_
     pass.written[index] = true;
   }
   return result;
+}
+
+// The outputs of all units but the last.
+Result<Passes::Outputs> Passes::hidden(const Batch &batch, const th_call &call) {
+  Outputs outputs;
+  for (uint32_t unit = 0; unit < last(); ++unit) {
+    outputs.emplace_back(batch.rows() * model_->units()[unit].output_width);
+    th_saved *none = nullptr;
+    TRAINHOST_CHECK(run_forward(unit, batch, outputs, call, none));
+  }
+  return outputs;
+}
+
+Result<> Passes::check_finite(const Pass &pass) const {
+  if (!std::isfinite(pass.loss.items()[0])) return broken(fmt::format("the loss is {}", pass.loss.items()[0]));
+  for (size_t i = 0; i < pass.gradients.size(); ++i) {
+    for (const float value : pass.gradients[i].items()) {
+      if (!std::isfinite(value)) return broken(fmt::format("{} is in the gradient of \"{}\"", value, view(model_->parameters()[i].name)));
+    }
+  }
+  return {};
 }
 
 Result<> Passes::run_forward(uint32_t unit, const Batch &batch, Outputs &outputs, const th_call &call, th_saved *&saved) {

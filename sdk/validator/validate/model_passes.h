@@ -32,6 +32,7 @@ class Batch {
   std::span<const float> token_losses() const { return losses_.items(); }
   void without_token_losses() { batch_.token_losses.data = nullptr; }
   Result<> check() const;  // of what may have been written outside
+  void forbid();           // nobody may look at it any more
   static uint32_t middle(uint32_t length) { return length > 2 ? length / 2 : length; }
 
  private:
@@ -54,6 +55,7 @@ struct Way {
   bool move = false;          // parameters are elsewhere in backward, and where they were nobody may look
   bool two_calls = false;     // the last unit by forward and backward, also where it has loss_and_backward
   bool token_losses = false;  // asked for
+  bool forbid = false;        // afterwards nobody may look at the activations any more
 };
 
 using Gradients = std::vector<GuardedArray<float>>;  // per parameter
@@ -68,10 +70,15 @@ class Passes {
   Gradients zero_gradients() const;
   uint32_t last() const { return static_cast<uint32_t>(model_->units().size()) - 1; }
 
+  // The same values at other addresses; what was there before cannot be read any more.
+  void move_parameters();
+
   // Loss and gradients, which are added to where add is true.
   Result<double> train(Batch &batch, Gradients &gradients, bool add, const Way &way = {});
   // The loss with training = 0.
   Result<double> evaluate(Batch &batch, bool token_losses = false);
+  // Of rows of the batch, [rows, kVocabulary]. The model must have th.model.logits/1.
+  Result<std::vector<float>> logits(const Batch &batch, std::span<const int32_t> rows);
 
  private:
   using Outputs = std::vector<GuardedArray<float>>;  // per unit
@@ -82,8 +89,9 @@ class Passes {
   uint64_t width(uint32_t unit) const { return unit == 0 ? 0 : model_->units()[unit - 1].output_width; }  // of its input
   th_call call_of(uint32_t unit, int32_t training, bool keep, const Way &way) const;
   std::vector<th_tensor> views(uint32_t unit);
-  void move_parameters();
   std::pair<std::vector<th_tensor>, std::vector<uint32_t>> targets(uint32_t unit, Pass &pass);
+  Result<Outputs> hidden(const Batch &batch, const th_call &call);
+  Result<> check_finite(const Pass &pass) const;
   Result<> run_forward(uint32_t unit, const Batch &batch, Outputs &outputs, const th_call &call, th_saved *&saved);
   Result<> forward(uint32_t unit, Pass &pass, bool keep);
   Result<> recompute(uint32_t unit, Pass &pass);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -106,6 +107,16 @@ class Holding {
     return {};
   }
 
+  // All that update is given is elsewhere from now on, and where it was nobody may look.
+  void move() {
+    for (Held &held : held_) {
+      move(held.master);
+      move(held.gradient);
+      for (auto &state : held.states) move(state);
+    }
+    move(gradient_scale_);
+  }
+
   // Of all parameters in their order, wherever they are cut: masters, then states that have the parameter's shape.
   std::string values() const {
     std::string values;
@@ -204,10 +215,18 @@ class Holding {
     }
   }
 
+  void move(GuardedArray<float> &array) {
+    GuardedArray<float> elsewhere(array.size());
+    std::ranges::copy(array.items(), elsewhere.data());
+    array.memory().forbid();
+    gone_.push_back(std::exchange(array, std::move(elsewhere)));
+  }
+
   std::vector<Held> held_;
   GuardedArray<float> gradient_scale_{1};
   GuardedMemory workspace_;
   uint8_t workspace_byte_ = 0xa5;
+  std::vector<GuardedArray<float>> gone_;
 };
 
 Result<OptimizerObject> create(const Trial &trial, const SharedRecord &record = std::make_shared<HostRecord>()) {
@@ -296,6 +315,19 @@ Result<> allocates_nothing(const Trial &trial) {
   return {};
 }
 
+// Where sharded states and parameters are moved, an update finds them elsewhere than the one before.
+Result<> keeps_no_pointer(const Trial &trial) {
+  TRAINHOST_TRY(const std::string unmoved, updated(trial, std::make_shared<HostRecord>()));
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, false));
+  for (uint64_t step = 0; step < kSteps; ++step) {
+    TRAINHOST_CHECK(holding->update(trial, *optimizer, step));
+    holding->move();
+  }
+  if (holding->values() != unmoved) return broken("parameters that are moved between updates get other values");
+  return {};
+}
+
 Result<> describes_the_same(const Trial &trial) {
   TRAINHOST_TRY(const OptimizerObject first, create(trial));
   TRAINHOST_TRY(const OptimizerObject second, create(trial));
@@ -335,7 +367,8 @@ constexpr std::array kRules{
     Rule{"TH-OPT-04", "keeps no state of its own: another instance goes on with the host's states", instances_hold_no_state},
     Rule{"TH-OPT-05", "writes the bfloat16 copy, rounded to nearest", writes_the_copy},
     Rule{"TH-OPT-06", "takes no memory while it updates", allocates_nothing},
-    Rule{"TH-OPT-07", "stays within its workspace and finds nothing in it", relies_on_no_workspace},
+    Rule{"TH-OPT-07", "keeps no pointer to what a call is given", keeps_no_pointer},
+    Rule{"TH-OPT-08", "stays within its workspace and finds nothing in it", relies_on_no_workspace},
 };
 constexpr KindRules kKind{kRules, live};
 

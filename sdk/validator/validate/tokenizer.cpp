@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "plugin_host/adapters/tokenizer.h"
 #include "validate/child.h"
+#include "validate/guarded_memory.h"
 #include "validate/rules.h"
 
 namespace trainhost::validator {
@@ -172,12 +173,42 @@ Result<> damaged_states(const Trial &trial) {
   return try_out(state + "x", "with a byte more");
 }
 
+// What one call is given is gone in the next.
+Result<> keeps_no_pointer(const Trial &trial) {
+  const auto guarded = []<class Item>(std::span<const Item> items) {
+    GuardedArray<Item> array(items.size());
+    std::ranges::copy(items, array.data());
+    return array;
+  };
+  TRAINHOST_TRY(const std::string trained, trained_state(trial, std::make_shared<HostRecord>()));
+  TRAINHOST_TRY(auto instance, trial.instance());
+  auto state = guarded(std::span<const char>(trained));
+  doing("create");
+  TRAINHOST_TRY(const TokenizerObject tokenizer, Tokenizer::create(std::move(instance), {state.data(), state.size()}));
+  state.memory().forbid();
+  std::vector<GuardedArray<char>> gone_texts;
+  std::vector<GuardedArray<uint32_t>> gone_ids;
+  for (const std::string &text : texts(trial.seed())) {
+    auto &given = gone_texts.emplace_back(guarded(std::span<const char>(text)));
+    std::vector<uint32_t> encoded;
+    doing("encode, where nothing that earlier calls were given is there any more");
+    TRAINHOST_CHECK(tokenizer->encode({given.data(), given.size()}, encoded));
+    given.memory().forbid();
+    auto &ids = gone_ids.emplace_back(guarded(std::span<const uint32_t>(encoded)));
+    doing("decode, where nothing that earlier calls were given is there any more");
+    TRAINHOST_CHECK(tokenizer->decode(ids.items()));
+    ids.memory().forbid();
+  }
+  return {};
+}
+
 constexpr std::array kRules{
     Rule{"TH-TOK-01", "decode(encode(text)) is the text, for any bytes", round_trip},
     Rule{"TH-TOK-02", "decodes every id of its vocabulary and refuses all others", refuses_other_ids},
     Rule{"TH-TOK-03", "threads that encode at once get the same ids", many_threads},
     Rule{"TH-TOK-04", "the same documents give the same state", same_state},
     Rule{"TH-TOK-05", "a damaged state is refused or does no harm", damaged_states},
+    Rule{"TH-TOK-06", "keeps no pointer to what a call is given", keeps_no_pointer},
 };
 constexpr KindRules kKind{kRules, live};
 

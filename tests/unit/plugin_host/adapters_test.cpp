@@ -194,7 +194,7 @@ TEST(ModelAdapter, RefusesADescriptionThatBreaksTheContract) {
   EXPECT_EQ(made("parameter_info", "no name"), "parameter_info: parameter 1 \"\" has no name");
   EXPECT_EQ(made("parameter_info", "empty"), "parameter_info: parameter 1 \"last.weight\" has extent 0 in dimension 1");
   EXPECT_EQ(made("parameter_info", "rank"), "parameter_info: parameter 1 \"last.weight\" has rank 5, expected 1 to 4");
-  EXPECT_EQ(made("unit_count", "one"), "unit_count: gave 1, expected at least 2");
+  EXPECT_EQ(made("unit_count", "one"), "unit_count: gave 1, expected 2 to 1048576");
   EXPECT_EQ(made("unit_info", "same name"), "unit_info: unit \"first\" is there twice");
   EXPECT_EQ(made("unit_info", "no such parameter"), "unit_info: unit 1 \"last\" lists parameter 2, there are 2");
   EXPECT_EQ(made("unit_info", "left out"), "unit_info: parameter \"last.weight\" is in no unit");

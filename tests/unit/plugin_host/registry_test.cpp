@@ -187,7 +187,7 @@ TEST(ResolvePlugins, FindsAllMistakesInTheOrderOfTheFile) {
       (std::vector<std::string>{
           "r.toml:10:1: no tokenizer plugin is called \"misbehaving_tokeniser\"; did you mean \"misbehaving_tokenizer\"? (looked in " +
               folder + ")",
-          "r.toml:31:1: unknown parameter `beta` of optimizer plugin \"misbehaving_optimizer\"; it has in, how",
+          "r.toml:31:1: unknown parameter `beta` of optimizer plugin \"misbehaving_optimizer\"; it has in, how, after",
           "r.toml:40:1: parameter `label` (string: What it is called.) of lr_scheduler plugin \"mirror\" is required and not given",
           "r.toml:41:1: parameter `count` of lr_scheduler plugin \"mirror\" must be at least 1 and at most 10, found 99",
           "r.toml:50:1: \"mirror\" (" + folder + "/mirror.so) is an lr_scheduler plugin, a dataset_mixer is needed here",

@@ -114,6 +114,8 @@ TEST_F(TrainStepTest, ANumberThatIsNotFiniteLeavesEverythingUntouched) {
   const auto before = values();
   const auto report = run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}}, 1.0);
   EXPECT_EQ(report.outcome, TrainStep::Outcome::kNotFinite);
+  EXPECT_TRUE(report.reason.starts_with("loss nan and gradient norm nan are not both finite, since update of optimizer plugin \"sgd\""))
+      << report.reason;
   EXPECT_EQ(state.updates, 0u);
   EXPECT_EQ(values(), before);
 }
