@@ -47,11 +47,6 @@ constexpr Kind kKinds[] = {{TH_KIND_TOKENIZER, kTokenizer},
 
 const Kind &kind_of(PluginKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
-// The two numbers that every table begins with; the second is the draft revision of a model's.
-struct Head {
-  uint32_t struct_size, draft_revision;
-};
-
 }  // namespace
 
 std::string_view kind_id(PluginKind kind) { return kind_of(kind).id; }
@@ -60,15 +55,11 @@ Result<> check_table(const Manifest &manifest, const void *table) {
   const Kind &kind = kind_of(manifest.kind);
   const auto refuse = [&](const std::string &reason) { return failure(ErrorKind::kPluginContract, describe(manifest) + ": " + reason); };
   if (table == nullptr) return refuse(fmt::format("get_kind gives no table for \"{}\", though that is the kind in its manifest", kind.id));
-  Head head;
-  std::memcpy(&head, table, sizeof head);
+  uint32_t struct_size;  // every table begins with it
+  std::memcpy(&struct_size, table, sizeof struct_size);
   const size_t needed = kind.required.back().offset + sizeof(void *);
-  if (head.struct_size < needed) {
-    return refuse(fmt::format("its table \"{}\" has struct_size {}, at least {} is needed", kind.id, head.struct_size, needed));
-  }
-  if (manifest.kind == PluginKind::kModel && head.draft_revision != TH_MODEL_DRAFT) {
-    return refuse(
-        fmt::format("its table \"{}\" is of draft {}, this trainhost has draft {}", kind.id, head.draft_revision, TH_MODEL_DRAFT));
+  if (struct_size < needed) {
+    return refuse(fmt::format("its table \"{}\" has struct_size {}, at least {} is needed", kind.id, struct_size, needed));
   }
   for (const Slot &slot : kind.required) {
     const void *function = nullptr;

@@ -12,7 +12,7 @@ namespace trainhost {
 // "th.kind.optimizer/1", ...
 std::string_view kind_id(PluginKind kind);
 
-// Whether the table is there, long enough for the slots that its kind requires, with none of them null, and of this host's draft.
+// Whether the table is there, long enough for the slots that its kind requires, with none of them null.
 // Fails with kPluginContract naming the plugin and the slot.
 Result<> check_table(const Manifest &manifest, const void *table);
 

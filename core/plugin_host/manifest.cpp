@@ -213,9 +213,8 @@ void read_sdk(const TableReader &reader, Manifest &manifest, Mistake &mistake) {
   const toml::node *node = reader.find("sdk");
   if (node == nullptr || !node->is_table())
     return reader.record(reader.at("sdk"), "table [sdk] is missing; build the plugin with trainhost_add_plugin()");
-  const TableReader sdk(*node->as_table(), " of [sdk]", {"abi", "model_draft"}, mistake);
+  const TableReader sdk(*node->as_table(), " of [sdk]", {"abi"}, mistake);
   std::tie(manifest.sdk_abi_major, manifest.sdk_abi_minor) = sdk.required_version("abi");
-  manifest.model_draft = static_cast<int>(sdk.optional<int64_t>("model_draft", "an integer").value_or(0));
 }
 
 std::string version(int major, int minor) { return fmt::format("{}.{}", major, minor); }
@@ -285,11 +284,6 @@ Result<> check_compatible(const Manifest &manifest) {
   if (manifest.minimum_abi_minor > TRAINHOST_ABI_MINOR) {
     return refuse(fmt::format("{} needs plugin ABI {}, this trainhost has {}; get a newer trainhost or an older version of the plugin",
                               plugin, version(manifest.minimum_abi_major, manifest.minimum_abi_minor), host));
-  }
-  if (manifest.kind == PluginKind::kModel && manifest.model_draft != TH_MODEL_DRAFT) {
-    return refuse(fmt::format(
-        "{} is built with draft {} of the model interface, this trainhost has draft {}; build the plugin again with this trainhost's SDK",
-        plugin, manifest.model_draft, TH_MODEL_DRAFT));
   }
   if (!manifest.libtorch.empty() && manifest.libtorch != TRAINHOST_LIBTORCH_VERSION) {
     return refuse(fmt::format("{} is pinned to LibTorch {}, this trainhost has {}; get a build of the plugin for that version", plugin,

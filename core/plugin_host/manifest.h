@@ -37,8 +37,7 @@ struct Manifest {
   PluginKind kind;
   int minimum_abi_major = 1, minimum_abi_minor = 0;  // what the plugin needs of a host
   int sdk_abi_major = 0, sdk_abi_minor = 0;          // what it was built with
-  int model_draft = 0;
-  std::string libtorch;  // exact version it is pinned to, or empty
+  std::string libtorch;                              // exact version it is pinned to, or empty
   std::vector<ParameterSpec> parameters;
 };
 

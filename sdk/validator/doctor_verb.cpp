@@ -18,7 +18,7 @@
 #include "plugin_host/library.h"
 #include "plugin_host/registry.h"
 #include "recipe/reader.h"
-#include "trainhost/kinds/model.h"
+#include "trainhost/status.h"
 #include "validate/child.h"
 
 namespace options = boost::program_options;
@@ -178,7 +178,7 @@ Diagnosis examine_recipe(const std::string &file, const std::vector<std::string>
 std::string abi() { return fmt::format("{}.{}", TRAINHOST_ABI_MAJOR, TRAINHOST_ABI_MINOR); }
 
 void print_text(const Diagnosis &diagnosis, std::ostream &out) {
-  out << fmt::format("plugin ABI {}, model draft {}\n", abi(), TH_MODEL_DRAFT);
+  out << fmt::format("plugin ABI {}\n", abi());
   if (!diagnosis.folders.empty()) out << "\nfolders, in the order in which they are searched\n";
   for (const auto &[path, named_by, state] : diagnosis.folders) out << fmt::format("  {} ({}): {}\n", path, named_by, state);
   if (!diagnosis.findings.empty()) out << "\nplugins\n";
@@ -193,7 +193,7 @@ void print_text(const Diagnosis &diagnosis, std::ostream &out) {
 }
 
 void print_json(const Diagnosis &diagnosis, std::ostream &out) {
-  Json document{{"abi", abi()}, {"model_draft", TH_MODEL_DRAFT}};
+  Json document{{"abi", abi()}};
   document["folders"] = Json::array();
   for (const auto &[path, named_by, state] : diagnosis.folders) {
     document["folders"].push_back({{"path", path}, {"named_by", named_by}, {"state", state}});

@@ -54,7 +54,6 @@ void print_manifest(const Manifest &manifest, std::ostream &out) {
              fmt::format("needs {}, built with {}", abi(manifest.minimum_abi_major, manifest.minimum_abi_minor),
                          abi(manifest.sdk_abi_major, manifest.sdk_abi_minor)),
              out);
-  if (manifest.kind == PluginKind::kModel) print_fact("model draft", std::to_string(manifest.model_draft), out);
   print_fact("LibTorch", manifest.libtorch, out);
   for (const auto &spec : manifest.parameters) {
     print_fact("parameter",

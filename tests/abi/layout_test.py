@@ -91,10 +91,6 @@ class LayoutTest(GateTest):
                                  "typedef struct th_host th_host;\ntypedef th_status (*th_body)(void *context, int64_t count);")
         self.assertEqual(found.types["th_body"], "th_status (*)(void *, int64_t)")
 
-    def test_a_promise_that_rests_on_a_draft_is_refused(self):
-        self.assert_refused("host.h", "th_status (*fail)(const th_host *,", "th_status (*fail)(const struct th_call *,",
-                            "th_host.fail: uses th_call, a draft")
-
 
 if __name__ == "__main__":
     unittest.main()

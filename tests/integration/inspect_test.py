@@ -21,7 +21,7 @@ version = "0.1.0"
 summary = "an entry and nothing behind it"
 minimum_abi = "1.0"
 """
-SDK = '[sdk]\nabi = "1.0"\nmodel_draft = 0\n'
+SDK = '[sdk]\nabi = "1.0"\n'
 ENTRY = """
 #include <trainhost/plugin.h>
 const th_plugin *trainhost_plugin_entry(const th_host *host) { (void)host; return NULL; }
@@ -166,8 +166,7 @@ class RulesTest(unittest.TestCase):
 
     def test_03_versions(self):
         for old, new, words in (('\nabi = "1.0"', '\nabi = "2.0"', "made for plugin ABI 2, this trainhost has 1"),
-                                ('minimum_abi = "1.0"', 'minimum_abi = "1.99"', r"needs plugin ABI 1\.99"),
-                                ("lr_scheduler", "model", "draft 0 of the model interface")):
+                                ('minimum_abi = "1.0"', 'minimum_abi = "1.99"', r"needs plugin ABI 1\.99")):
             self.assert_breaks(self.build(manifest=(MANIFEST + SDK).replace(old, new)), "TH-LIB-03", words)
 
     def test_04_who_may_write(self):

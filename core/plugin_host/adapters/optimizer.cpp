@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 
 #include <fmt/format.h>
 
+#include "plugin_host/kind_table.h"
 #include "plugin_host/plugin_call.h"
 
 namespace trainhost {
@@ -82,10 +82,11 @@ Result<std::vector<OptimizerState>> Optimizer::describe_states(const th_paramete
 }
 
 Result<uint64_t> Optimizer::workspace_bytes(std::span<const th_parameter_info *const> parameters) const {
-  if (api_->struct_size <= offsetof(th_optimizer_api, workspace) || api_->workspace == nullptr) return 0;
+  const auto slot = optional_slot(api_, &th_optimizer_api::workspace);
+  if (slot == nullptr) return 0;
   uint64_t bytes = 0;
   const PluginCall call(plugin_->manifest(), "workspace");
-  TRAINHOST_CHECK(plugin_->check(api_->workspace(self_, parameters.data(), static_cast<uint32_t>(parameters.size()), &bytes), "workspace"));
+  TRAINHOST_CHECK(plugin_->check(slot(self_, parameters.data(), static_cast<uint32_t>(parameters.size()), &bytes), "workspace"));
   if (bytes <= kMostWorkspace) return bytes;
   return plugin_->broken_contract("workspace", fmt::format("asks for {} bytes, at most {} are possible", bytes, kMostWorkspace));
 }

@@ -170,7 +170,6 @@ static const void *get_extension(const th_model *self, th_string id) {
 static const void *get_kind(th_string id) {
   static const th_model_api api = {
       .struct_size = sizeof api,
-      .draft_revision = TH_MODEL_DRAFT,
       .create = create,
       .destroy = destroy,
       .parameter_count = two,

@@ -21,7 +21,7 @@ constexpr const char *kHead =
     "version = \"1.0.0\"\n"
     "summary = \"Does it.\"\n"
     "minimum_abi = \"1.0\"\n";
-constexpr const char *kSdk = "[sdk]\nabi = \"1.0\"\nmodel_draft = 2\n";
+constexpr const char *kSdk = "[sdk]\nabi = \"1.0\"\n";
 
 std::string mistake_in(const std::string &text) {
   const auto manifest = parse_manifest(text);
@@ -149,11 +149,6 @@ TEST_F(Canary, NeverSingsWhenItsManifestIsRefused) {
                 "plugin");
   EXPECT_EQ(refusal(altered("[sdk]\nabi = \"1.0\"", "[sdk]\nabi = \"3.0\"")),
             path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 3, this trainhost has 1.0; get a build of the plugin for ABI 1");
-  EXPECT_EQ(
-      refusal(altered("model_draft = 2", "model_draft = 9")),
-      path +
-          ": plugin \"canary\" 1.0.0 is built with draft 9 of the model interface, this trainhost has draft 2; build the plugin again "
-          "with this trainhost's SDK");
   EXPECT_EQ(
       refusal(altered("libtorch = \"2.11.0\"", "libtorch = \"2.10.0\"")),
       path +

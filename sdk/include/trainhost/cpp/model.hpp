@@ -22,7 +22,7 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
   template <class Model>
   constexpr th_model_api model_table = {
       .struct_size = sizeof(th_model_api),
-      .draft_revision = TH_MODEL_DRAFT,
+      .reserved = 0,
       .create = [](const th_host *host, const th_config *config, const th_model_options *options, th_model **out) -> th_status {
         return Instance<Model>::create(host, out, Host(host), Config(host, config), *options);
       },

@@ -1,5 +1,4 @@
-/* Model: an ordered list of units, each a pure function with a hand-called backward. A draft: the host accepts only plugins built
- * with the same TH_MODEL_DRAFT, which their manifest records.
+/* Model: an ordered list of units, each a pure function with a hand-called backward.
  *
  * The host owns parameters, gradients and the activations between units, and decides what is kept, recomputed, sharded and where
  * each unit runs. Unit 0 takes tokens; the last unit takes targets and gives the loss; every other maps [tokens, C] to [tokens, C].
@@ -10,7 +9,6 @@
 #include "../parameter.h"
 
 #define TH_KIND_MODEL "th.kind.model/1"
-#define TH_MODEL_DRAFT 2
 
 typedef struct th_model th_model;
 typedef struct th_saved th_saved; /* what a unit keeps from forward for backward; the plugin's own */
@@ -61,7 +59,7 @@ typedef struct th_call {
 } th_call;
 
 typedef struct th_model_api {
-  uint32_t struct_size, draft_revision; /* draft_revision = TH_MODEL_DRAFT */
+  uint32_t struct_size, reserved;
   /* Checks the parameters against each other and the options; on failure *out is untouched. [init] */
   th_status (*create)(const th_host *, const th_config *, const th_model_options *, th_model **out);
   void (*destroy)(th_model *); /* [init] */
