@@ -185,12 +185,14 @@ Result<> Run::write_run_files() {
 }
 
 Result<> Run::open_reports() {
+  rounds_.emplace(MixRounds::Parts{recipe(), axis_, corpus_->mixer(), corpus_->stream(), processes_.world(), reporter_});
   if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
     std::vector<std::string> to_come{"change"};  // what is still to be said of the step at which the run stands
     if (state_.evaluated_step != state_.step) to_come.push_back("evaluation");
     if (state_.sampled_step != state_.step) to_come.push_back("sample");
+    if (rounds_->begins(state_)) to_come.push_back("mix");
     TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step, to_come));
     reporter_.add(std::move(sink));
   }
@@ -225,6 +227,7 @@ Result<> Run::train() {
   Trainer trainer({.recipe = recipe(),
                    .axis = axis_,
                    .stream = corpus_->stream(),
+                   .rounds = *rounds_,
                    .model = *model_,
                    .runner = *runner_,
                    .parameters = *parameters_,

@@ -96,6 +96,7 @@ class Run {
   ActivityReport activity_;
   Reporter reporter_;
   std::optional<TextGenerator> generator_;
+  std::optional<MixRounds> rounds_;
   std::optional<HeldOutEvaluation> evaluation_;
   std::optional<TextSampling> sampling_;
 };

@@ -30,7 +30,8 @@ class Corpus {
   const Tokenizer &tokenizer() const { return *data_.tokenizer; }
   const std::string &tokenizer_state() const { return data_.tokenizer_state; }
   const std::string &fingerprint() const { return data_.fingerprint; }
-  const SampleStream &stream() const { return *stream_; }
+  const DatasetMixer &mixer() const { return *mixer_; }
+  SampleStream &stream() { return *stream_; }
   const std::vector<uint32_t> &bytes_per_id() const { return bytes_per_id_; }
   // The held-out windows of the sources that the recipe evaluates, at the first phase's sequence length.
   std::vector<HeldOutSource> held_out(const Recipe &recipe, const TokenAxis &axis) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -17,29 +18,21 @@ namespace {
 // Held-out windows come in an order that no run changes.
 constexpr uint64_t kHeldOutSeed = 0;
 
-// How far a source has been read: `window` of `windows` in epoch `epoch`.
-struct ReadingPosition {
-  uint64_t epoch = 0, window = 0, windows = 1;
-
-  // The same place in another packing, rounded up: what was read does not come again in this epoch.
-  ReadingPosition in(uint64_t other_windows) const {
-    if (other_windows == windows) return *this;
-    __extension__ typedef unsigned __int128 Wide;  // the product may need more than 64 bits
-    const auto moved = static_cast<uint64_t>((Wide{window} * other_windows + windows - 1) / windows);
-    return moved < other_windows ? ReadingPosition{epoch, moved, other_windows} : ReadingPosition{epoch + 1, 0, other_windows};
-  }
-  ReadingPosition after(uint64_t samples) const {
-    const uint64_t end = window + samples;
-    return {epoch + end / windows, end % windows, windows};
-  }
-  double epochs() const { return static_cast<double>(epoch) + static_cast<double>(window) / static_cast<double>(windows); }
-};
-
-// A phase as the mixer sees it, with where each source stands when it begins.
-struct PhaseStream {
+// Steps with one mix, a phase or a round of one: as the mixer sees it, with where each source stands when it begins.
+struct Segment {
+  const PhaseSpan *phase;
+  uint64_t first_step;
   PhaseMix mix;
   std::vector<const Packing *> packings;
   std::vector<ReadingPosition> start;
+
+  // Each source goes on where it stands, in this phase's packing; one without a window there stays where it is.
+  void start_from(const std::vector<ReadingPosition> &positions) {
+    start = positions;
+    for (size_t i = 0; i < start.size(); ++i) {
+      if (mix.windows[i] > 0) start[i] = start[i].in(mix.windows[i]);
+    }
+  }
 };
 
 // The phase's mix as one share per source; equal shares when it has none, as in the recipe's reader.
@@ -78,6 +71,18 @@ Result<> check_windows(const Recipe &recipe, size_t phase, const PhaseMix &mix, 
 
 }  // namespace
 
+ReadingPosition ReadingPosition::in(uint64_t other_windows) const {
+  if (other_windows == windows) return *this;
+  __extension__ typedef unsigned __int128 Wide;  // the product may need more than 64 bits
+  const auto moved = static_cast<uint64_t>((Wide{window} * other_windows + windows - 1) / windows);
+  return moved < other_windows ? ReadingPosition{epoch, moved, other_windows} : ReadingPosition{epoch + 1, 0, other_windows};
+}
+
+ReadingPosition ReadingPosition::after(uint64_t samples) const {
+  const uint64_t end = window + samples;
+  return {epoch + end / windows, end % windows, windows};
+}
+
 struct SampleStream::State {
   const TokenAxis *axis;
   const PreparedData *data;
@@ -85,7 +90,10 @@ struct SampleStream::State {
   uint64_t seed;
   bool document_mask;
   std::map<uint32_t, std::vector<Packing>> packings;  // sequence length -> one per source
-  std::vector<PhaseStream> phases;
+  std::vector<Segment> phases;
+  std::optional<Segment> round;  // takes the place of the phases
+
+  const Segment &at(uint64_t step) const { return round ? *round : phases[axis->phase_of_step(step)]; }
 
   const std::vector<Packing> &pack(const Recipe &recipe, uint32_t sequence_length) {
     auto [entry, absent] = packings.try_emplace(sequence_length);
@@ -97,10 +105,10 @@ struct SampleStream::State {
     return entry->second;
   }
 
-  // Where the sources stand after the phase's first `samples` samples.
-  Result<std::vector<ReadingPosition>> positions(const PhaseStream &phase, uint64_t samples) const {
-    TRAINHOST_TRY(const std::vector<uint64_t> counts, mixer->counts(phase.mix, samples));
-    std::vector<ReadingPosition> positions = phase.start;
+  // Where the sources stand after the segment's first `samples` samples.
+  Result<std::vector<ReadingPosition>> positions(const Segment &segment, uint64_t samples) const {
+    TRAINHOST_TRY(const std::vector<uint64_t> counts, mixer->counts(segment.mix, samples));
+    std::vector<ReadingPosition> positions = segment.start;
     for (size_t i = 0; i < positions.size(); ++i) {
       if (counts[i] > 0) positions[i] = positions[i].after(counts[i]);
     }
@@ -125,10 +133,10 @@ struct SampleStream::State {
     return batches;
   }
 
-  SampleId sample(const PhaseStream &phase, uint32_t source, uint64_t ordinal) const {
-    const ReadingPosition at = phase.start[source].after(ordinal);
-    const Permutation order(at.windows, seed, random_stream(RandomPurpose::kShuffle, source), at.epoch);
-    return {source, at.epoch, order(at.window)};
+  SampleId sample(const Segment &segment, uint32_t source, uint64_t ordinal) const {
+    const ReadingPosition place = segment.start[source].after(ordinal);
+    const Permutation order(place.windows, seed, random_stream(RandomPurpose::kShuffle, source), place.epoch);
+    return {source, place.epoch, order(place.window)};
   }
 };
 
@@ -137,12 +145,12 @@ SampleStream::~SampleStream() = default;
 Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe, const TokenAxis &axis, const PreparedData &data,
                                                            const DatasetMixer &mixer) {
   auto stream = std::unique_ptr<SampleStream>(new SampleStream);
-  stream->state_ = std::make_unique<State>(State{&axis, &data, &mixer, recipe.run.seed, recipe.packing.document_mask, {}, {}});
+  stream->state_ = std::make_unique<State>(State{&axis, &data, &mixer, recipe.run.seed, recipe.packing.document_mask, {}, {}, {}});
   State &state = *stream->state_;
   std::vector<ReadingPosition> position(data.sources.size());
   for (size_t i = 0; i < axis.phases().size(); ++i) {
     const PhaseSpan &span = axis.phases()[i];
-    PhaseStream phase;
+    Segment phase{.phase = &span, .first_step = span.first_step, .mix = {}, .packings = {}, .start = {}};
     phase.mix.phase = static_cast<uint32_t>(i);
     phase.mix.samples = (span.end_step - span.first_step) * span.sequences;
     for (const Packing &packing : state.pack(recipe, span.sequence_length)) {
@@ -151,30 +159,38 @@ Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe,
     }
     phase.mix.weights = phase_weights(recipe, i);
     TRAINHOST_CHECK(check_windows(recipe, i, phase.mix, span.sequences, span.sequence_length));
-    for (size_t source = 0; source < position.size(); ++source) {
-      phase.start.push_back(phase.mix.windows[source] == 0 ? position[source] : position[source].in(phase.mix.windows[source]));
-    }
+    phase.start_from(position);
     TRAINHOST_TRY(position, state.positions(phase, phase.mix.samples));
     state.phases.push_back(std::move(phase));
   }
   return stream;
 }
 
+void SampleStream::enter(const std::optional<MixRound> &round) {
+  state_->round.reset();
+  if (!round) return;
+  Segment segment = state_->at(round->first_step);
+  segment.first_step = round->first_step;
+  segment.mix.weights = round->weights;
+  segment.mix.samples = (round->end_step - round->first_step) * segment.phase->sequences;
+  segment.start_from(round->start);
+  state_->round = std::move(segment);
+}
+
 Result<StepBatch> SampleStream::step(uint64_t step, Share share) const {
-  const uint32_t phase_index = state_->axis->phase_of_step(step);
-  const PhaseSpan &span = state_->axis->phases()[phase_index];
-  const PhaseStream &phase = state_->phases[phase_index];
+  const Segment &segment = state_->at(step);
+  const PhaseSpan &span = *segment.phase;
   for (const PreparedSource &source : state_->data->sources) TRAINHOST_CHECK(source.training->check_unchanged());
 
   std::vector<uint32_t> sources(span.sequences);
   std::vector<uint64_t> ordinals(span.sequences);
-  TRAINHOST_CHECK(state_->mixer->plan(phase.mix, (step - span.first_step) * span.sequences, sources, ordinals));
+  TRAINHOST_CHECK(state_->mixer->plan(segment.mix, (step - segment.first_step) * span.sequences, sources, ordinals));
   StepBatch batch{step, {}};
   for (uint32_t i = 0; i < span.sequences; ++i) {
     if (i / span.micro_batch_sequences % share.of != share.index) continue;
     if (i % span.micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(span.sequence_length));
-    const SampleId id = state_->sample(phase, sources[i], ordinals[i]);
-    TRAINHOST_CHECK(phase.packings[id.source]->append(id.window, state_->document_mask, id, batch.micro_batches.back()));
+    const SampleId id = state_->sample(segment, sources[i], ordinals[i]);
+    TRAINHOST_CHECK(segment.packings[id.source]->append(id.window, state_->document_mask, id, batch.micro_batches.back()));
   }
   for (TokenBatch &micro_batch : batch.micro_batches) finish_batch(micro_batch);
   return batch;
@@ -188,14 +204,11 @@ std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequenc
   return {};
 }
 
-Result<std::vector<double>> SampleStream::epochs(uint64_t step) const {
-  const uint32_t phase = state_->axis->phase_of_step(step);
-  const PhaseSpan &span = state_->axis->phases()[phase];
-  TRAINHOST_TRY(const std::vector<ReadingPosition> positions,
-                state_->positions(state_->phases[phase], (step - span.first_step) * span.sequences));
-  std::vector<double> epochs;
-  for (const ReadingPosition &position : positions) epochs.push_back(position.epochs());
-  return epochs;
+const PhaseMix &SampleStream::mix(uint32_t phase) const { return state_->phases[phase].mix; }
+
+Result<std::vector<ReadingPosition>> SampleStream::positions(uint64_t step) const {
+  const Segment &segment = state_->at(step);
+  return state_->positions(segment, (step - segment.first_step) * segment.phase->sequences);
 }
 
 }  // namespace trainhost

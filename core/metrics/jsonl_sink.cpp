@@ -57,6 +57,14 @@ class JsonlSink final : public MetricSink {
     write({{"kind", "evaluation"}, {"step", report.step}, {"tokens", report.tokens}, {"sources", std::move(sources)}});
   }
 
+  void mix(const MixReport &report) override {
+    Json sources = Json::object();
+    for (const auto &row : report.rows) {
+      sources[row.source] = {{"weight", row.weight}, {"loss_per_token", row.loss_per_token}, {"tokens", row.tokens}};
+    }
+    write({{"kind", "mix"}, {"step", report.step}, {"tokens", report.tokens}, {"round", report.round}, {"sources", std::move(sources)}});
+  }
+
   void sample(const TextSample &sample) override {
     write({{"kind", "sample"}, {"step", sample.step}, {"prompt", sample.prompt}, {"continuation", sample.continuation}});
   }

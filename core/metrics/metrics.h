@@ -45,6 +45,19 @@ struct EvaluationReport {
   std::vector<Row> rows;
 };
 
+// The shares of the sources in a round that begins, and what the mixer made them from.
+struct MixReport {
+  struct Row {
+    std::string source;
+    double weight = 0;          // its share of the samples from here on
+    double loss_per_token = 0;  // training loss in the round before, in nats; NaN without tokens
+    uint64_t tokens = 0;        // counted in the round before
+  };
+  uint64_t step = 0, tokens = 0;  // done when the round begins
+  uint64_t round = 0;             // from 0
+  std::vector<Row> rows;
+};
+
 struct TextSample {
   uint64_t step = 0;
   std::string prompt, continuation;
@@ -58,6 +71,7 @@ class MetricSink {
   virtual void change(const RunChange &) {}
   virtual void step(const StepReport &) = 0;
   virtual void evaluation(const EvaluationReport &) = 0;
+  virtual void mix(const MixReport &) {}
   virtual void sample(const TextSample &) {}
   virtual void metric(uint64_t /*step*/, std::string_view /*name*/, double /*value*/) {}
   // Makes what was written so far readable by others; before a checkpoint is announced. Fails with kCheckpointWrite.

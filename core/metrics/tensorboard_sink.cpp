@@ -40,6 +40,13 @@ class TensorboardSink final : public MetricSink {
     }
   }
 
+  void mix(const MixReport &report) override {
+    for (const auto &row : report.rows) {
+      scalar(report.step, "mix/" + row.source, row.weight);
+      if (row.tokens > 0) scalar(report.step, "training_loss_per_token/" + row.source, row.loss_per_token);
+    }
+  }
+
   void sample(const TextSample &sample) override {
     write(text_event(unix_seconds(), sample.step, "samples/" + valid_utf8(sample.prompt),
                      indented(valid_utf8(sample.prompt + sample.continuation))));

@@ -1,8 +1,12 @@
 #include "train/model_runner.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "base/random.h"
 #include "tensor/tensor_view.h"
@@ -245,28 +249,74 @@ Result<> ModelRunner::settle_sent(size_t at_most) {
   return {};
 }
 
-Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss) {
+// The losses of a step's micro-batches on the device: read when all is done, so that nothing waits for one of them.
+class ModelRunner::DeviceLosses {
+ public:
+  DeviceLosses(Device &device, std::span<const TokenBatch> batches, bool by_token) : device_(device), sums_(device, batches.size()) {
+    // A model that leaves token losses alone shows by what they begin with.
+    for (size_t i = 0; by_token && i < batches.size(); ++i) {
+      const std::vector<float> unknown(batches[i].tokens.size(), std::numeric_limits<float>::quiet_NaN());
+      of_tokens_.emplace_back(device, unknown.size());
+      device.upload(of_tokens_[i].data(), unknown.data(), unknown.size() * sizeof(float));
+    }
+  }
+
+  float *sum(uint32_t i) { return sums_.data() + i; }
+  float *of_tokens(uint32_t i) { return of_tokens_.empty() ? nullptr : of_tokens_[i].data(); }
+
+  std::vector<float> sums() const { return on_host(sums_); }
+  void read_tokens(std::vector<std::vector<float>> &out) const {
+    for (const Buffer<float> &losses : of_tokens_) out.push_back(on_host(losses));
+  }
+
+ private:
+  std::vector<float> on_host(const Buffer<float> &buffer) const {
+    std::vector<float> values(buffer.size());
+    device_.download(values.data(), buffer.data(), values.size() * sizeof(float));
+    return values;
+  }
+
+  Device &device_;
+  Buffer<float> sums_;
+  std::vector<Buffer<float>> of_tokens_;
+};
+
+Result<> ModelRunner::check_token_losses(const TokenBatch &batch, float loss, std::span<const float> token_losses) const {
+  for (size_t i = 0; std::isfinite(loss) && i < token_losses.size(); ++i) {
+    if (batch.loss_weights[i] == 0 || std::isfinite(token_losses[i])) continue;
+    return failure(ErrorKind::kPluginContract,
+                   fmt::format("{}: loss_and_backward: gave the loss {}, but left the token loss at {} of {} at {}; expected "
+                               "batch.token_losses to be filled with the losses that were summed",
+                               describe(parts_.model.manifest()), loss, i, token_losses.size(), token_losses[i]));
+  }
+  return {};
+}
+
+Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, const StepContext &context, StepLosses &losses) {
   std::map<uint32_t, Pass> under_way;
-  Buffer<float> losses(device(), batches.size());  // read when all is done, so that nothing waits for one of them
+  DeviceLosses on_device(device(), batches, losses.by_token && gives_loss());
   parts_.gradients->begin_step(static_cast<uint32_t>(batches.size()));
   for (const auto &[forwards, i] : one_forward_one_backward(stages().rank(), stages().size(), static_cast<uint32_t>(batches.size()))) {
     if (forwards) {
       const uint64_t number = context.first + uint64_t{i} * context.stride;
       const th_call call = make_call(parts_.parameters, true, context.seed);
-      Pass &pass = under_way.try_emplace(i, parts_.model, device(), batches[i], context.loss_scale, nullptr, call, context.step, number)
-                       .first->second;
+      Pass &pass =
+          under_way
+              .try_emplace(i, parts_.model, device(), batches[i], context.loss_scale, on_device.of_tokens(i), call, context.step, number)
+              .first->second;
       TRAINHOST_CHECK(forward(pass));
     } else {
-      TRAINHOST_CHECK(backward(under_way.at(i), losses.data() + i));
+      TRAINHOST_CHECK(backward(under_way.at(i), on_device.sum(i)));
       under_way.erase(i);
     }
   }
   TRAINHOST_CHECK(settle_sent(0));
   TRAINHOST_CHECK(parts_.gradients->finish_step());
   if (!gives_loss()) return {};
-  std::vector<float> values(batches.size());
-  device().download(values.data(), losses.data(), values.size() * sizeof(float));
-  for (const float value : values) loss.add(value);
+  const std::vector<float> sums = on_device.sums();
+  for (const float sum : sums) losses.sum.add(sum);
+  on_device.read_tokens(losses.of_tokens);
+  for (size_t i = 0; i < losses.of_tokens.size(); ++i) TRAINHOST_CHECK(check_token_losses(batches[i], sums[i], losses.of_tokens[i]));
   return {};
 }
 

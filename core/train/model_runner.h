@@ -39,10 +39,15 @@ class ModelRunner {
     uint64_t seed, step;
     uint32_t first = 0, stride = 1;
   };
-  // Losses, and their gradients into the gradient store: for each micro-batch the sum over it of loss_weight * token loss * loss_scale,
-  // added to `loss` by the stage that has the last unit. Seed, step and number give the randomness of the model. Errors: the plugin's; ids
+  // What the stage that has the last unit learns of a step; the others nothing.
+  struct StepLosses {
+    ExactSum sum;                               // over the micro-batches, of loss_weight * token loss * loss_scale
+    bool by_token = false;                      // whether to fill in what follows
+    std::vector<std::vector<float>> of_tokens;  // of each micro-batch [B*T], in nats and unweighted; finite where the loss is
+  };
+  // Losses, and their gradients into the gradient store. Seed, step and number give the randomness of the model. Errors: the plugin's; ids
   // outside the vocabulary must have been refused before.
-  Result<> forward_backward(std::span<const TokenBatch> batches, const StepContext &context, ExactSum &loss);
+  Result<> forward_backward(std::span<const TokenBatch> batches, const StepContext &context, StepLosses &losses);
 
   const Model &model() const { return parts_.model; }
   const Spread &spread() const { return parts_.parameters.spread(); }
@@ -57,6 +62,7 @@ class ModelRunner {
 
  private:
   struct Pass;  // a micro-batch under way
+  class DeviceLosses;
   Result<> forward(Pass &pass);
   Result<> backward(Pass &pass, float *loss);
   Result<> loss_and_backward(Pass &pass, Buffer<float> &gradient, float *loss);
@@ -70,6 +76,7 @@ class ModelRunner {
   uint64_t width_before(uint32_t unit) const;
   Result<> send(Buffer<float> values, uint64_t count, uint32_t to);
   Result<> settle_sent(size_t at_most);
+  Result<> check_token_losses(const TokenBatch &batch, float loss, std::span<const float> token_losses) const;
 
   Parts parts_;
   struct Sent {

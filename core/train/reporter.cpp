@@ -36,6 +36,11 @@ void Reporter::evaluation(const EvaluationReport &report) {
   for (MetricSink *sink : sinks_) sink->evaluation(report);
 }
 
+void Reporter::mix(const MixReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->mix(report);
+}
+
 void Reporter::sample(const TextSample &sample) {
   std::lock_guard lock(mutex_);
   for (MetricSink *sink : sinks_) sink->sample(sample);

@@ -21,6 +21,7 @@ class Reporter : public TrainObserver {
   Result<> after_step(TrainState &state, const StepReport &report) override;
   Result<> before_checkpoint() override;
   void evaluation(const EvaluationReport &report);
+  void mix(const MixReport &report);
   void sample(const TextSample &sample);
   // From a plugin; under the step that is being made. Any thread.
   void metric(std::string_view name, double value);

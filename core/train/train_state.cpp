@@ -1,10 +1,49 @@
 #include "train/train_state.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
 namespace trainhost {
+namespace {
+
+// Steps are counted from where the run stands, which in another recipe may be another step.
+nlohmann::ordered_json mix_to_json(const MixProgress &mix, uint64_t step) {
+  nlohmann::ordered_json json;
+  json["round"] = mix.round.number;
+  json["steps_done"] = step - mix.round.first_step;
+  json["steps_left"] = mix.round.end_step - step;
+  json["weights"] = mix.round.weights;
+  json["start"] = nlohmann::ordered_json::array();
+  for (const ReadingPosition &place : mix.round.start) json["start"].push_back({place.epoch, place.window, place.windows});
+  json["mixer_state"] = mix.mixer_state;
+  json["losses"] = mix.losses;
+  json["tokens"] = mix.tokens;
+  return json;
+}
+
+MixProgress mix_from_json(const nlohmann::json &json, uint64_t step) {
+  MixProgress mix;
+  json.at("round").get_to(mix.round.number);
+  mix.round.first_step = step - std::min(step, json.at("steps_done").get<uint64_t>());
+  mix.round.end_step = step + json.at("steps_left").get<uint64_t>();
+  json.at("weights").get_to(mix.round.weights);
+  for (const auto &place : json.at("start"))
+    mix.round.start.push_back({place.at(0).get<uint64_t>(), place.at(1).get<uint64_t>(), place.at(2).get<uint64_t>()});
+  json.at("mixer_state").get_to(mix.mixer_state);
+  json.at("losses").get_to(mix.losses);
+  json.at("tokens").get_to(mix.tokens);
+  return mix;
+}
+
+}  // namespace
+
+void MixProgress::add(size_t source, double loss, uint64_t counted) {
+  if (!std::isfinite(loss)) return;
+  losses[source] += loss;
+  tokens[source] += counted;
+}
 
 bool TrainState::is_skipped(uint64_t at_step) const {
   return std::any_of(skipped.begin(), skipped.end(), [&](const Skipped &range) { return at_step >= range.first && at_step < range.end; });
@@ -20,6 +59,7 @@ std::string TrainState::to_json() const {
   for (const Skipped &range : skipped) json["skipped"].push_back({range.first, range.end});
   json["losses"] = spikes.losses;
   json["gradient_norms"] = spikes.gradient_norms;
+  if (mix) json["mix"] = mix_to_json(*mix, step);
   return json.dump();
 }
 
@@ -34,6 +74,7 @@ Result<TrainState> TrainState::from_json(const std::string &text, uint64_t step)
   for (const auto &range : json.at("skipped")) state.skipped.push_back({range.at(0).get<uint64_t>(), range.at(1).get<uint64_t>()});
   json.at("losses").get_to(state.spikes.losses);
   json.at("gradient_norms").get_to(state.spikes.gradient_norms);
+  if (json.contains("mix")) state.mix = mix_from_json(json["mix"], step);
   return state;
 } catch (const nlohmann::json::exception &problem) {
   return failure(ErrorKind::kData, std::string("the training state in the checkpoint cannot be read: ") + problem.what());

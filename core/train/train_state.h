@@ -2,13 +2,26 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "data/sample_stream.h"
 #include "train/spike_guard.h"
 
 namespace trainhost {
+
+// Where a mixer that moves the shares of its sources stands. The vectors of sources have one entry each.
+struct MixProgress {
+  MixRound round;                   // under way, or just ended
+  std::vector<double> mixer_state;  // the mixer's own, from the round's beginning on
+  std::vector<double> losses;       // of the round's steps so far, summed over the source's counted tokens, in nats
+  std::vector<uint64_t> tokens;     // that were counted
+
+  // The losses of a step, with the tokens they are the sum of. A source whose sum is not finite adds nothing.
+  void add(size_t source, double loss, uint64_t counted);
+};
 
 struct TrainState {
   // Steps [first, end) whose batches are passed over without an update.
@@ -23,6 +36,7 @@ struct TrainState {
   uint32_t rollbacks = 0;                  // how often the run went back because of NaN
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
+  std::optional<MixProgress> mix;  // when the mixer has th.mixer.feedback/1, from the first step on
 
   bool is_skipped(uint64_t at_step) const;
 

@@ -32,11 +32,12 @@ class TrainStep {
 
   // `batch`: this rank's micro-batches. Loss is the sum over weighted tokens of all ranks divided by the step's whole weight, so it does
   // not depend on how micro-batches are cut. Every rank reports the same. Without an update (spike or not finite) parameters and optimizer
-  // states keep their bits. state.updates and the spike window move on; state.step is the caller's. Errors: a plugin's.
+  // states keep their bits. state.updates, the spike window and the losses of the sources in state.mix, when it is there, move on, the
+  // losses whatever becomes of the step; state.step is the caller's. Errors: a plugin's.
   Result<Report> run(const StepBatch &batch, Optimizer &optimizer, const ScheduleValues &schedule, TrainState &state);
 
  private:
-  Result<> measure(const StepBatch &batch, Report &report);
+  Result<> measure(const StepBatch &batch, TrainState &state, Report &report);
   Result<std::string> culprit(const Optimizer &optimizer);
 
   ModelRunner &runner_;

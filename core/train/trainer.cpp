@@ -35,13 +35,12 @@ Trainer::Trainer(Parts parts)
 
 Result<> Trainer::run(TrainState &state) {
   state_ = &state;
-  start_prefetching();
   const bool late = state.step == parts_.axis.total_steps() && !done();
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
   while (state.step < parts_.axis.total_steps()) {
     const PluginStep named(state.step);
     for (TrainObserver *observer : parts_.observers) observer->before_step(state);
-    TRAINHOST_TRY(const StepBatch batch, prefetcher_->next());
+    TRAINHOST_TRY(const StepBatch batch, next_batch());
     TRAINHOST_TRY(const StepReport report, train(batch));
     for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
     if (background_) TRAINHOST_CHECK(background_->poll());
@@ -53,6 +52,18 @@ Result<> Trainer::run(TrainState &state) {
   if (!done()) return stopped(state.step);
   if (late) TRAINHOST_CHECK(save());  // so that the next start knows that nothing is left
   return background_ ? background_->finish() : Result<>();
+}
+
+// A prefetcher reads up to the end of a round, whose successor nobody knows before.
+Result<StepBatch> Trainer::next_batch() {
+  if (!prefetcher_ || state_->step == prefetched_until_) {
+    prefetcher_.reset();
+    TRAINHOST_TRY(prefetched_until_, parts_.rounds.enter(*state_));
+    const ProcessGroup &data = *parts_.parameters.spread().data;
+    const Share share{.index = data.rank(), .of = data.size()};
+    prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, prefetched_until_, kStepsAhead, share);
+  }
+  return prefetcher_->next();
 }
 
 Result<StepReport> Trainer::train(const StepBatch &batch) {
@@ -135,7 +146,7 @@ Result<> Trainer::roll_back(const std::string &reason) {
   state_->skipped.push_back({std::max(saved->step, fault - std::min(fault, kRollbackSkipsAtMost)), fault});
   warn(fmt::format("step {}: {}; back to the checkpoint of step {}, passing over steps {} to {}", fault, reason, saved->step,
                    state_->skipped.back().first + 1, fault));
-  start_prefetching();
+  prefetcher_.reset();  // the next batches are those of the step gone back to
   return {};
 }
 
@@ -190,13 +201,6 @@ Result<> Trainer::save_and_wait(const CheckpointContents &contents, const Retent
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   log_info(fmt::format("saved {} in {:.2f} s", path, seconds));
   return parts_.checkpoints.prune(retention.keep, retention.always_keep);
-}
-
-void Trainer::start_prefetching() {
-  const ProcessGroup &data = *parts_.parameters.spread().data;
-  const Share share{.index = data.rank(), .of = data.size()};
-  prefetcher_.reset();
-  prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, parts_.axis.total_steps(), kStepsAhead, share);
 }
 
 }  // namespace trainhost

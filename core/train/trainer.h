@@ -15,6 +15,7 @@
 #include "data/sample_stream.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
+#include "train/mix_rounds.h"
 #include "train/model_runner.h"
 #include "train/observer.h"
 #include "train/phase_parts.h"
@@ -32,6 +33,7 @@ class Trainer {
     const Recipe &recipe;
     const TokenAxis &axis;
     const SampleStream &stream;
+    MixRounds &rounds;  // of the stream
     Model &model;
     ModelRunner &runner;
     ParameterStore &parameters;
@@ -50,6 +52,7 @@ class Trainer {
   Result<> run(TrainState &state);
 
  private:
+  Result<StepBatch> next_batch();
   Result<StepReport> train(const StepBatch &batch);
   void warn(const std::string &text) const;
   Result<> react_to(const TrainStep::Report &outcome);
@@ -60,11 +63,10 @@ class Trainer {
   bool checkpoint_due() const;
   bool done() const;
   std::string label() const;
-  void start_prefetching();
-
   Parts parts_;
   TrainStep step_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  uint64_t prefetched_until_ = 0;             // the step that the prefetcher ends before
   std::optional<BackgroundSave> background_;  // with checkpoint.asynchronous
   TrainState *state_ = nullptr;
   uint32_t not_finite_in_a_row_ = 0;

@@ -28,6 +28,14 @@ std::map<uint64_t, std::map<uint64_t, int>> visits(const std::vector<SampleId> &
   return visits;
 }
 
+// How many epochs of each source there were before the step.
+std::vector<double> epochs(const SampleStream &stream, uint64_t step) {
+  std::vector<double> epochs;
+  const auto positions = stream.positions(step).value();
+  for (const ReadingPosition &position : positions) epochs.push_back(position.epochs());
+  return epochs;
+}
+
 TEST(SampleStream, VisitsEveryWindowOfAnEpochBeforeAnyAgain) {
   // 30 and 50 windows of 8; 4 sequences a step, 3 : 1.
   StreamUnderTest test({{"a", 30}, {"b", 50}});
@@ -64,10 +72,10 @@ TEST(SampleStream, GoesOnInTheNextPhaseWhereTheLastOneEnded) {
   ASSERT_EQ(a.at(0).size(), 40u);  // 28 + 6 + 6 of the first epoch's 40 before one comes again
   for (const auto &[window, times] : a.at(0)) EXPECT_EQ(times, 1);
   EXPECT_EQ(a.at(1).size(), 10u);
-  EXPECT_EQ(stream->epochs(0).value(), (std::vector<double>{0, 0}));
-  EXPECT_EQ(stream->epochs(7).value(), (std::vector<double>{28 / 40.0, 0}));
-  EXPECT_EQ(stream->epochs(10).value(), (std::vector<double>{34 / 40.0, 6 / 40.0}));
-  EXPECT_EQ(stream->epochs(14).value(), (std::vector<double>{50 / 40.0, 6 / 40.0}));
+  EXPECT_EQ(epochs(*stream, 0), (std::vector<double>{0, 0}));
+  EXPECT_EQ(epochs(*stream, 7), (std::vector<double>{28 / 40.0, 0}));
+  EXPECT_EQ(epochs(*stream, 10), (std::vector<double>{34 / 40.0, 6 / 40.0}));
+  EXPECT_EQ(epochs(*stream, 14), (std::vector<double>{50 / 40.0, 6 / 40.0}));
 }
 
 TEST(SampleStream, IsAFunctionOfTheStepAlone) {
@@ -107,16 +115,86 @@ TEST(SampleStream, KeepsItsPlaceWhenTheSequenceLengthChanges) {
   test.add_phase("short", 32 * 5, {{"a", 1}});  // 20 of 40 windows of 8
   test.add_phase("long", 32 * 8, {{"a", 1}}, 16);
   const auto stream = test.stream();
-  EXPECT_EQ(stream->epochs(5).value(), std::vector<double>{0.5});
+  EXPECT_EQ(epochs(*stream, 5), std::vector<double>{0.5});
   EXPECT_EQ(stream->step(5).value().micro_batches[0].sequence_length, 16u);
   const auto windows = test.data().sources[0].training->tokens() / 17;
-  EXPECT_NEAR(stream->epochs(6).value()[0], 0.5 + 2.0 / static_cast<double>(windows), 0.06);
+  EXPECT_NEAR(epochs(*stream, 6)[0], 0.5 + 2.0 / static_cast<double>(windows), 0.06);
+}
+
+// Three phases of which the last has longer windows; rounds cut the first two, the last of them at the border.
+struct Shares {
+  uint64_t end_step;
+  std::map<std::string, double> mix;
+  uint32_t sequence_length = 8;
+};
+const std::vector<Shares> kRounds{{7, {{"a", 0.9}, {"b", 0.1}}},       {11, {{"a", 0.25}, {"b", 0.75}}}, {13, {{"b", 1.0}}},
+                                  {30, {{"a", 0.5}, {"b", 0.5}}},      {32, {{"a", 0.01}, {"b", 0.99}}}, {38, {{"a", 0.4}, {"b", 0.6}}, 16},
+                                  {44, {{"a", 0.75}, {"b", 0.25}}, 16}};
+
+TEST(SampleStream, OfRoundsIsThatOfPhasesWithTheirShares) {
+  StreamUnderTest in_phases({{"a", 30}, {"b", 50}});
+  for (const Shares &shares : kRounds) in_phases.add_phase("phase", 32 * shares.end_step, shares.mix, shares.sequence_length);
+  const auto phases = in_phases.stream();
+
+  StreamUnderTest in_rounds({{"a", 30}, {"b", 50}});
+  for (const auto &[end_step, sequence_length] : {std::pair{13u, 8u}, {32u, 8u}, {44u, 16u}})
+    in_rounds.add_phase("phase", 32 * end_step, {{"a", 0.5}, {"b", 0.5}}, sequence_length);
+  const auto rounds = in_rounds.stream();
+
+  ASSERT_EQ(in_phases.axis().total_steps(), in_rounds.axis().total_steps());
+  MixRound round;
+  for (size_t i = 0; i < kRounds.size(); ++i) {
+    const PhaseSpan &span = in_phases.axis().phases()[i];
+    round = {.number = i,
+             .first_step = span.first_step,
+             .end_step = span.end_step,
+             .weights = phases->mix(static_cast<uint32_t>(i)).weights,
+             .start = rounds->positions(span.first_step).value()};
+    rounds->enter(round);
+    for (uint64_t step = span.first_step; step < span.end_step; ++step) {
+      const StepBatch expected = phases->step(step).value(), found = rounds->step(step).value();
+      ASSERT_EQ(found.micro_batches.size(), expected.micro_batches.size());
+      for (size_t k = 0; k < expected.micro_batches.size(); ++k) {
+        EXPECT_EQ(found.micro_batches[k].samples, expected.micro_batches[k].samples) << "step " << step;
+        EXPECT_EQ(found.micro_batches[k].tokens, expected.micro_batches[k].tokens) << "step " << step;
+      }
+      EXPECT_EQ(rounds->positions(step).value(), phases->positions(step).value()) << "step " << step;
+    }
+  }
+  rounds->enter({});
+  EXPECT_EQ(epochs(*rounds, 13), (std::vector<double>{26 / 30.0, 26 / 50.0})) << "without a round the phases' mixes hold";
+}
+
+TEST(SampleStream, OfRoundsVisitsEveryWindowBeforeAnyAgain) {
+  StreamUnderTest test({{"a", 30}, {"b", 50}});
+  test.add_phase("one", 32 * 60, {{"a", 0.5}, {"b", 0.5}});
+  test.add_phase("two", 32 * 100, {{"a", 0.5}, {"b", 0.5}});
+  const auto stream = test.stream();
+  std::vector<SampleId> samples;
+  uint64_t first = 0;
+  for (const uint64_t end : {1u, 2u, 19u, 44u, 60u, 61u, 90u, 100u}) {  // shares that change from round to round
+    const double share = static_cast<double>(end % 10) / 10;
+    stream->enter(MixRound{
+        .number = 0, .first_step = first, .end_step = end, .weights = {share, 1 - share}, .start = stream->positions(first).value()});
+    const auto of_round = samples_of(*stream, first, end);
+    samples.insert(samples.end(), of_round.begin(), of_round.end());
+    first = end;
+  }
+  ASSERT_EQ(samples.size(), 400u);
+  for (const uint32_t source : {0u, 1u}) {
+    const auto epochs = visits(samples, source);
+    for (const auto &[epoch, windows] : epochs) {
+      for (const auto &[window, times] : windows) EXPECT_EQ(times, 1) << "source " << source << ", epoch " << epoch;
+      if (epoch + 1 == epochs.size()) continue;
+      EXPECT_EQ(windows.size(), source == 0 ? 30u : 50u) << "source " << source << ", epoch " << epoch;
+    }
+  }
 }
 
 TEST(SampleStream, TakesSourcesAlikeWithoutAMix) {
   StreamUnderTest test({{"a", 40}, {"b", 10}});
   test.add_phase("all", 32 * 20, {});
-  EXPECT_EQ(test.stream()->epochs(20).value(), (std::vector<double>{1, 4}));
+  EXPECT_EQ(epochs(*test.stream(), 20), (std::vector<double>{1, 4}));
 }
 
 TEST(SampleStream, GivesHeldOutWindowsInAFixedOrder) {

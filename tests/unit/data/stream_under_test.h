@@ -1,4 +1,4 @@
-// A sample stream over small stores and the weighted mixer.
+// A sample stream over small stores and a mixer.
 #pragma once
 
 #include <list>
@@ -17,7 +17,8 @@ namespace trainhost {
 // Windows have 8 tokens and a step 4 of them until the recipe is changed; a source of n windows has n documents of 8 positions.
 class StreamUnderTest {
  public:
-  explicit StreamUnderTest(const std::vector<std::pair<std::string, uint32_t>> &windows) {
+  explicit StreamUnderTest(const std::vector<std::pair<std::string, uint32_t>> &windows,
+                           std::unique_ptr<PluginInstance> mixer = plugin_under_test(PluginKind::kDatasetMixer, "weighted")) {
     recipe_.packing.sequence_length = 8;
     recipe_.training.batch_tokens = 32;
     std::vector<MixerSource> sources;
@@ -30,7 +31,7 @@ class StreamUnderTest {
                                store_of(prefix + "_held_out", counting_documents({30, 9, 5, 2, 40}))});
       sources.push_back({name, "en", "ordinary", data_.sources.back().training->tokens()});
     }
-    mixer_ = DatasetMixer::create(plugin_under_test(PluginKind::kDatasetMixer, "weighted"), sources, 0).value();
+    mixer_ = DatasetMixer::create(std::move(mixer), sources, 0).value();
   }
 
   // Ends at that many tokens of the run; without a mix, equal shares.
@@ -53,6 +54,7 @@ class StreamUnderTest {
   Recipe &recipe() { return recipe_; }
   const TokenAxis &axis() const { return axes_.back(); }  // of the latest stream
   const PreparedData &data() const { return data_; }
+  const DatasetMixer &mixer() const { return *mixer_; }
 
  private:
   TemporaryFolder folder_;

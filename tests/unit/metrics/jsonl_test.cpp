@@ -111,6 +111,25 @@ TEST(Jsonl, NumbersReadBackToTheSameBits) {
     EXPECT_EQ(std::bit_cast<uint64_t>(read[i].at("value").get<double>()), std::bit_cast<uint64_t>(values[i])) << values[i];
 }
 
+TEST(Jsonl, HoldsTheSharesOfARound) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("metrics.jsonl");
+  const auto write = [&](const std::vector<std::string> &to_come) {
+    auto sink = open_jsonl_sink(path, 5, to_come).value();
+    sink->mix({.step = 5,
+               .tokens = 160,
+               .round = 1,
+               .rows = {{.source = "web", .weight = 0.75, .loss_per_token = 2.5, .tokens = 128},
+                        {.source = "books", .weight = 0.25, .loss_per_token = NAN, .tokens = 0}}});
+    return sink->flush();
+  };
+  ASSERT_TRUE(write({}));
+  EXPECT_EQ(lines(path)[0], Json::parse(R"({"kind":"mix","step":5,"tokens":160,"round":1,"sources":{
+      "web":{"weight":0.75,"loss_per_token":2.5,"tokens":128},"books":{"weight":0.25,"loss_per_token":null,"tokens":0}}})"));
+  ASSERT_TRUE(write({"mix"}));
+  EXPECT_EQ(lines(path).size(), 1u) << "a run that resumes where the round begins reports it again";
+}
+
 TEST(Jsonl, WritesNullForWhatIsNotFiniteAndWholeCharactersOnly) {
   const ScratchFolder folder;
   const std::string path = folder.file("metrics.jsonl");

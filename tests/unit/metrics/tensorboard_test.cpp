@@ -1,4 +1,5 @@
 // Written here, read back by TensorBoard's own package.
+#include <cmath>
 #include <cstdio>
 #include <thread>
 
@@ -43,6 +44,11 @@ TEST(Tensorboard, ReadsScalarsEvaluationsAndTexts) {
   sink->step(report(200, 3.25));
   sink->evaluation({.step = 200, .tokens = 5, .rows = {{.source = "中文", .loss_per_token = 4.5, .loss_per_byte = 1.5, .tokens = 7}}});
   sink->sample({.step = 200, .prompt = "Once", .continuation = " upon\na *time* \xe4\xb8"});
+  sink->mix({.step = 200,
+             .tokens = 5,
+             .round = 3,
+             .rows = {{.source = "中文", .weight = 0.25, .loss_per_token = 2.5, .tokens = 7},
+                      {.source = "none", .weight = 0.75, .loss_per_token = NAN, .tokens = 0}}});
   sink->metric(200, "weighted/share", -0.75);
   ASSERT_TRUE(sink->flush());
 
@@ -55,6 +61,10 @@ TEST(Tensorboard, ReadsScalarsEvaluationsAndTexts) {
   EXPECT_EQ(points(found, "train/tokens_per_second"), Json::parse("[[1, 1024.0], [200, 1024.0]]"));
   EXPECT_EQ(points(found, "held_out_loss_per_token/中文"), Json::parse("[[200, 4.5]]"));
   EXPECT_EQ(points(found, "held_out_loss_per_byte/中文"), Json::parse("[[200, 1.5]]"));
+  EXPECT_EQ(points(found, "mix/中文"), Json::parse("[[200, 0.25]]"));
+  EXPECT_EQ(points(found, "mix/none"), Json::parse("[[200, 0.75]]"));
+  EXPECT_EQ(points(found, "training_loss_per_token/中文"), Json::parse("[[200, 2.5]]"));
+  EXPECT_FALSE(found.at("scalars").contains("training_loss_per_token/none"));
   EXPECT_EQ(points(found, "weighted/share"), Json::parse("[[200, -0.75]]"));
   EXPECT_EQ(found.at("texts"), Json({{"samples/Once", Json::parse(R"([[200, "    Once upon\n    a *time* \ufffd"]])")}}));
 }

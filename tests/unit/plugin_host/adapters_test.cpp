@@ -8,6 +8,7 @@
 #include "plugin_host/adapters/optimizer.h"
 #include "plugin_host/adapters/tokenizer.h"
 #include "support/fixture_plugin.h"
+#include "support/plugin_under_test.h"
 
 namespace trainhost {
 namespace {
@@ -34,6 +35,8 @@ constexpr ErrorKind kContract = ErrorKind::kPluginContract;
 
 const std::vector<MixerSource> kSources{{"a", "en", "high", 100}, {"b", "en", "high", 100}, {"c", "en", "high", 100}};
 const PhaseMix kMix{.phase = 2, .weights = {0.5, 0, 0.5}, .windows = {10, 10, 0}, .samples = 20};
+
+const RoundBefore kBefore{.round = 7, .weights = {0.5, 0, 0.5}, .losses = {2, NAN, 3}, .tokens = {10, 0, 20}};
 
 auto tokenizer(const std::string &in = "", const std::string &how = "") { return Tokenizer::create(misbehaving("tokenizer", in, how), ""); }
 auto mixer(const std::string &in = "", const std::string &how = "") {
@@ -134,6 +137,40 @@ TEST(MixerAdapter, RefusesWhatBreaksTheContract) {
   EXPECT_EQ(complaint("dataset_mixer", (*mixer("counts", "one short"))->counts(kMix, 7), kContract),
             "counts: the sources' counts add up to 6, expected 7 samples of phase 2");
   EXPECT_EQ(complaint("dataset_mixer", (*mixer("counts", "exception"))->counts(kMix, 7)), "counts: told to throw");
+}
+
+TEST(MixerAdapter, BeginsRounds) {
+  const auto rounds = *mixer();
+  ASSERT_TRUE(rounds->rounds());
+  EXPECT_EQ(rounds->rounds()->state_size, 2u);
+  EXPECT_EQ(rounds->rounds()->tokens, 1e18);
+  std::vector<double> state{5, 0}, weights(3);
+  ASSERT_TRUE(rounds->next_round(kMix, kBefore, state, weights));
+  EXPECT_EQ(weights, (std::vector<double>{1, 0, 0})) << "divided by their sum";
+  EXPECT_EQ(state, (std::vector<double>{6, 0}));
+  const auto plain = *DatasetMixer::create(plugin_under_test(PluginKind::kDatasetMixer, "weighted"), kSources, 1);
+  EXPECT_FALSE(plain->rounds());
+}
+
+TEST(MixerAdapter, RefusesRoundsThatBreakTheContract) {
+  EXPECT_EQ(complaint("dataset_mixer", mixer("describe", "exception")), "describe: told to throw");
+  EXPECT_EQ(complaint("dataset_mixer", mixer("describe", "too much state"), kContract),
+            "describe: state_size is 65537, expected at most 65536");
+  EXPECT_EQ(complaint("dataset_mixer", mixer("describe", "no tokens"), kContract),
+            "describe: round_tokens is 0, expected a finite number of tokens above 0");
+  std::vector<double> state(2), weights(3);
+  const auto next = [&](const std::string &how) { return (*mixer("next_round", how))->next_round(kMix, kBefore, state, weights); };
+  EXPECT_EQ(complaint("dataset_mixer", next("exception")), "next_round: told to throw");
+  const std::string where = "next_round: round 7, in phase 2: ";
+  EXPECT_EQ(complaint("dataset_mixer", next("no share"), kContract),
+            where + "the weight of source 1 is 1, expected 0 because its share in the phase is 0");
+  EXPECT_EQ(complaint("dataset_mixer", next("negative"), kContract),
+            where + "the weight of source 0 is -1, expected a finite number from 0 on");
+  EXPECT_EQ(complaint("dataset_mixer", next("infinite"), kContract),
+            where + "the weight of source 0 is inf, expected a finite number from 0 on");
+  EXPECT_EQ(complaint("dataset_mixer", next("nothing"), kContract), where + "the weights sum to 0, expected a finite sum above 0");
+  EXPECT_EQ(complaint("dataset_mixer", next("too much"), kContract), where + "the weights sum to inf, expected a finite sum above 0");
+  EXPECT_EQ(complaint("dataset_mixer", next("state"), kContract), where + "number 1 of its state is nan, expected finite numbers");
 }
 
 TEST(OptimizerAdapter, DescribesStates) {

@@ -19,7 +19,7 @@
 namespace trainhost {
 namespace {
 
-constexpr uint32_t kVocabulary = 61, kLength = 8, kMicroBatches = 12, kSteps = 30;
+constexpr uint32_t kVocabulary = 61, kLength = 8, kMicroBatches = 12, kSteps = 30, kSources = 3;
 
 // A way to run; whatever it says, the training is the same.
 struct Way {
@@ -48,6 +48,7 @@ struct Subject {
 struct Trained {
   std::map<std::string, std::vector<float>> tensors;
   std::vector<double> losses, norms;
+  std::vector<double> source_losses;  // after each step, of all steps so far
 };
 
 TokenBatch micro_batch(uint64_t step, uint32_t number) {
@@ -62,6 +63,7 @@ TokenBatch micro_batch(uint64_t step, uint32_t number) {
     batch.positions.push_back(static_cast<int32_t>(i % kLength));
   }
   batch.document_starts = {0, kLength, 2 * kLength};
+  batch.samples = {{.source = number % kSources}, {.source = (number + 1) % kSources}};
   return batch;
 }
 
@@ -105,6 +107,8 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
   settings.on_spike = "continue";
   TrainStep train_step(runner, parameters, gradients, settings, 1);
   TrainState state;
+  state.mix =
+      MixProgress{.round = {}, .mixer_state = {}, .losses = std::vector<double>(kSources), .tokens = std::vector<uint64_t>(kSources)};
   ScheduleValues schedule;
   schedule.learning_rate = subject.learning_rate;
   schedule.momentum = std::numeric_limits<double>::quiet_NaN();
@@ -115,6 +119,7 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
     if (world.rank() != 0) continue;
     trained.losses.push_back(report.loss);
     trained.norms.push_back(report.gradient_norm);
+    trained.source_losses.insert(trained.source_losses.end(), state.mix->losses.begin(), state.mix->losses.end());
   }
   const std::lock_guard lock(mutex);
   for (const NamedTensor &tensor : parameters.tensors_to_save()) {
@@ -139,6 +144,7 @@ Trained train(const Subject &subject, const Way &way) {
 void expect_same_bits(const Trained &trained, const Trained &expected, const std::string &what) {
   EXPECT_EQ(trained.losses, expected.losses) << what;
   EXPECT_EQ(trained.norms, expected.norms) << what;
+  EXPECT_EQ(trained.source_losses, expected.source_losses) << what;
   ASSERT_EQ(trained.tensors.size(), expected.tensors.size()) << what;
   for (const auto &[name, values] : expected.tensors) EXPECT_EQ(trained.tensors.at(name), values) << what << ": " << name;
 }

@@ -97,6 +97,48 @@ TEST_F(TrainStepTest, LossAndNormDoNotDependOnTheMicroBatches) {
   EXPECT_NEAR(two.gradient_norm / one.gradient_norm, 1, 1e-6);
 }
 
+// A round of three sources; the batch's two sequences are of the third and the first one.
+class LossesOfSources : public TrainStepTest {
+ protected:
+  LossesOfSources() {
+    state.mix = MixProgress{.round = {}, .mixer_state = {}, .losses = std::vector<double>(3), .tokens = std::vector<uint64_t>(3)};
+    TokenBatch both = batch_of(kTokens, kTargets, kWeights);
+    both.samples = {{.source = 2}, {.source = 0}};
+    batch.micro_batches = {both};
+  }
+  StepBatch batch{.step = 0, .micro_batches = {}};
+};
+
+TEST_F(LossesOfSources, AreSummedOverTheTokensThatCount) {
+  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
+  run(batch);
+  run(batch);
+  EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{6, 0, 6}));
+  EXPECT_NEAR(state.mix->losses[0], 6 * std::log(kVocabulary), 1e-5);
+  EXPECT_EQ(state.mix->losses[1], 0);
+  EXPECT_NEAR(state.mix->losses[2], 6 * std::log(kVocabulary), 1e-5);
+}
+
+TEST_F(LossesOfSources, AddUpToTheLossOfTheStep) {
+  const double loss = run(batch).loss;
+  EXPECT_NEAR((state.mix->losses[0] + state.mix->losses[2]) / 6, loss, 1e-6);
+  EXPECT_GT(std::abs(state.mix->losses[0] - state.mix->losses[2]), 1e-3) << "the two sources are told apart";
+}
+
+TEST_F(LossesOfSources, CountInASpikeAndNotWhereTheyAreNotFinite) {
+  for (int i = 0; i < 40; ++i) state.spikes.judge(i % 2 == 0 ? 1e-3 : 2e-3, 1e3);
+  EXPECT_EQ(run(batch).outcome, TrainStep::Outcome::kSpike);
+  EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{3, 0, 3}));
+  // The bigram's row of token 0 is in the first sequence only.
+  const auto spoilt = parameters->tensors_to_load().front();
+  std::fill_n(spoilt.values.begin(), spoilt.values.size() / kVocabulary, std::numeric_limits<float>::quiet_NaN());
+  const auto before = state.mix->losses;
+  EXPECT_EQ(run(batch).outcome, TrainStep::Outcome::kNotFinite);
+  EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{6, 0, 3}));
+  EXPECT_GT(state.mix->losses[0], before[0]);
+  EXPECT_EQ(state.mix->losses[2], before[2]);
+}
+
 TEST_F(TrainStepTest, ClipsTheUpdateToTheGivenNorm) {
   settings.gradient_clip = 1e-3;
   const auto before = values();

@@ -13,7 +13,7 @@ typedef struct th_source_info {
   uint64_t tokens;                   /* in one epoch, held-out documents left out */
 } th_source_info;
 
-/* A phase as written in the recipe. The arrays have one entry per source. */
+/* A phase as written in the recipe, or a round of one (ext/mixer_feedback.h). The arrays have one entry per source. */
 typedef struct th_phase_mix {
   uint32_t struct_size, phase; /* phase: index in the recipe */
   const double *weights;       /* >= 0, sum 1: each source's share of the phase's samples, hence of its tokens */
