@@ -67,6 +67,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   TRAINHOST_CHECK(agreed(world, run->load_model()));
   TRAINHOST_CHECK(run->restore(options));
   TRAINHOST_CHECK(agreed(world, run->write_run_files()));
+  run->add_rounds();
   TRAINHOST_CHECK(agreed(world, run->open_reports()));
   run->add_evaluation();
   return run;
@@ -185,7 +186,6 @@ Result<> Run::write_run_files() {
 }
 
 Result<> Run::open_reports() {
-  rounds_.emplace(MixRounds::Parts{recipe(), axis_, corpus_->mixer(), corpus_->stream(), processes_.world(), reporter_});
   if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
@@ -213,6 +213,10 @@ Result<> Run::open_reports() {
     reporter_.change({.step = state_.step, .what = what, .before = saved, .after = now});
   }
   return {};
+}
+
+void Run::add_rounds() {
+  rounds_.emplace(MixRounds::Parts{recipe(), axis_, corpus_->mixer(), corpus_->stream(), processes_.world(), reporter_});
 }
 
 void Run::add_evaluation() {

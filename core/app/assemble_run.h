@@ -68,6 +68,7 @@ class Run {
   Result<> restore_from(const std::string &checkpoint);
   Result<> write_run_files();
   Result<> open_reports();
+  void add_rounds();
   void add_evaluation();
   Fingerprints fingerprints() const;
 

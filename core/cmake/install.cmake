@@ -17,6 +17,7 @@ install(FILES ${CMAKE_BINARY_DIR}/trainhost-sdk.pc DESTINATION lib/pkgconfig COM
 install(DIRECTORY sdk/template DESTINATION share/trainhost COMPONENT sdk)
 install(TARGETS trainhost-plugin DESTINATION ${TRAINHOST_INSTALLATION}/bin COMPONENT sdk)
 install(DIRECTORY sdk/docs/ DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
+install(DIRECTORY sdk/examples DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
 install(FILES sdk/README.md sdk/CHANGELOG.md DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
 install(FILES LICENSE DESTINATION share/doc/trainhost-sdk RENAME copyright COMPONENT sdk)
 

@@ -189,7 +189,7 @@ class Rules {
     for (auto &folder : folders) folder = '"' + folder + '"';
     add("TH-LIB-14", Severity::kError,
         fmt::format("its RUNPATH has {}: libraries would be taken from wherever the host is started", some_of(folders)),
-        "begin it with $ORIGIN, or leave it out");
+        "begin it with $ORIGIN, or leave it out; an empty one is CMake's, of a target without BUILD_WITH_INSTALL_RPATH");
   }
 
   void check_absolute_paths() {

@@ -82,7 +82,7 @@ FILES = {
 
 def validate(plugin, *arguments, **environment):
     return subprocess.run([TOOL, "validate", plugin, *arguments], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, **environment})
+                          env={**os.environ, "OMP_WAIT_POLICY": "passive", **environment})  # spinning threads would starve each other
 
 
 def results(plugin, *arguments, **environment):
@@ -95,7 +95,7 @@ class ValidateTest(unittest.TestCase):
     def test_shipped_plugins_keep_every_rule(self):
         plugins = sorted((BUILD / "plugins").glob("*.so"))
         self.assertGreater(len(plugins), 8)
-        for plugin in plugins + [FIXTURES / f"{name}.so" for name in ("trust_ratio", "orthogonal", "autograd", "feedback")]:
+        for plugin in plugins + [FIXTURES / f"{name}.so" for name in ("trust_ratio", "orthogonal", "gru", "feedback")]:
             with self.subTest(plugin.name):
                 done = validate(plugin)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

@@ -284,7 +284,7 @@ Result<> peak_is_a_number(const Trial &trial) {
 constexpr std::array kRules{
     Rule{"TH-MOD-01", "gradients agree with finite differences of the loss, for every parameter", differences},
     Rule{"TH-MOD-02", "recomputed units give the same loss and gradients, bit for bit", recomputes},
-    Rule{"TH-MOD-03", "under TH_KEEP_DURING_CALL backward does not look where the parameters were in forward", moves},
+    Rule{"TH-MOD-03", "under TH_KEEP_DURING_CALL backward does not look where parameters and input were in forward", moves},
     Rule{"TH-MOD-04", "loss and gradients do not depend on how a batch is cut into micro-batches, and are added where asked",
          cut_into_micro_batches},
     Rule{"TH-MOD-05", "token losses sum to the loss, and tokens of weight 0 do not count", losses},

@@ -162,7 +162,10 @@ Result<double> Passes::train(Batch &batch, Gradients &gradients, bool add, const
   TRAINHOST_CHECK(loss_and_backward(pass));
   for (uint32_t unit = last(); unit-- > 0;) {
     if (way.recompute) TRAINHOST_CHECK(recompute(unit, pass));
-    if (way.move) move_parameters();
+    if (way.move) {
+      move_parameters();
+      if (unit > 0) move(pass.outputs[unit - 1]);
+    }
     TRAINHOST_CHECK(backward(unit, pass));
   }
   TRAINHOST_CHECK(batch.check());
@@ -230,12 +233,14 @@ std::vector<th_tensor> Passes::views(uint32_t unit) {
 }
 
 void Passes::move_parameters() {
-  for (auto &parameter : parameters_) {
-    GuardedArray<float> elsewhere(parameter.size());
-    std::ranges::copy(parameter.items(), elsewhere.items().begin());
-    parameter.memory().forbid();
-    gone_.push_back(std::exchange(parameter, std::move(elsewhere)));
-  }
+  for (auto &parameter : parameters_) move(parameter);
+}
+
+void Passes::move(GuardedArray<float> &array) {
+  GuardedArray<float> elsewhere(array.size());
+  std::ranges::copy(array.items(), elsewhere.items().begin());
+  array.memory().forbid();
+  gone_.push_back(std::exchange(array, std::move(elsewhere)));
 }
 
 // The unit's gradients and their modes, which are then written.

@@ -52,7 +52,7 @@ double loss_scale(uint32_t sequences, uint32_t length);
 // How a pass is done.
 struct Way {
   bool recompute = false;     // every unit forward without keeping, and again before its backward
-  bool move = false;          // parameters are elsewhere in backward, and where they were nobody may look
+  bool move = false;          // parameters and inputs are elsewhere in backward, and where they were nobody may look
   bool two_calls = false;     // the last unit by forward and backward, also where it has loss_and_backward
   bool token_losses = false;  // asked for
   bool forbid = false;        // afterwards nobody may look at the activations any more
@@ -72,6 +72,7 @@ class Passes {
 
   // The same values at other addresses; what was there before cannot be read any more.
   void move_parameters();
+  void move(GuardedArray<float> &array);
 
   // Loss and gradients, which are added to where add is true.
   Result<double> train(Batch &batch, Gradients &gradients, bool add, const Way &way = {});

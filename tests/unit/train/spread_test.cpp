@@ -220,10 +220,17 @@ TEST(Spread, PipelineStagesGiveTheSameBits) {
   }
 }
 
+// The example of a model on LibTorch's autograd, with dropout.
+Subject recurrent() {
+  return {.model = fixture_plugin("gru"), .parameters = {{"width", int64_t{16}}, {"state", int64_t{24}}, {"dropout", 0.1}}};
+}
+
 // A backward by autograd, dropout, optimizers that need whole tensors or matrices: what the shipped plugins are not.
 TEST(Spread, AModelOnAutogradWithAnyOptimizerGivesTheSameBits) {
   for (const char *optimizer : {"adamw", "trust_ratio", "orthogonal"}) {
-    Subject subject{.model = fixture_plugin("autograd"), .parameters = {{"layers", int64_t{3}}}, .optimizer = optimizer};
+    Subject subject = recurrent();
+    subject.parameters["layers"] = int64_t{3};
+    subject.optimizer = optimizer;
     if (subject.optimizer != "adamw") subject.optimizer = fixture_plugin(optimizer);
     const Trained alone = train(subject, {});
     EXPECT_LT(alone.losses.back(), alone.losses.front());
@@ -240,7 +247,7 @@ TEST(Spread, AModelOnAutogradWithAnyOptimizerGivesTheSameBits) {
 
 // The model computes with rounded copies; what is updated, summed and saved is float32.
 TEST(Spread, BrainFloatsAreSpreadToTheSameBits) {
-  const Subject subject{.model = fixture_plugin("autograd"), .parameters = {}};
+  const Subject subject = recurrent();
   const Trained alone = train(subject, {.bfloat16 = true});
   const Trained precise = train(subject, {});
   EXPECT_NE(alone.losses, precise.losses);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/fixture_plugin.h"
 #include "support/plugin_under_test.h"
 
 namespace trainhost {
@@ -43,8 +44,15 @@ TokenBatch batch_of(std::vector<int32_t> tokens, std::vector<int32_t> targets, s
 class TrainStepTest : public testing::Test {
  protected:
   TrainStepTest() {
-    model = *Model::create(plugin_under_test(PluginKind::kModel, "bigram"), options());
     optimizer = *Optimizer::create(plugin_under_test(PluginKind::kOptimizer, "sgd"));
+    use(plugin_under_test(PluginKind::kModel, "bigram"));
+  }
+
+  void use(std::unique_ptr<PluginInstance> plugin) {
+    runner.reset();
+    gradients.reset();
+    parameters.reset();
+    model = *Model::create(std::move(plugin), options());
     parameters.emplace(*ParameterStore::create(*model, optimizer.get(), unspread(*model, *process)));
     parameters->initialise(3);
     gradients.emplace(*model, *parameters, Reduction::kFast);
@@ -137,6 +145,18 @@ TEST_F(LossesOfSources, CountInASpikeAndNotWhereTheyAreNotFinite) {
   EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{6, 0, 3}));
   EXPECT_GT(state.mix->losses[0], before[0]);
   EXPECT_EQ(state.mix->losses[2], before[2]);
+}
+
+TEST_F(LossesOfSources, AreMissedWhereTheModelLeavesThemOut) {
+  use(plugin_under_test(PluginKind::kModel, fixture_plugin("rule_breaking_model"), {{"breaks", std::string("token losses")}}));
+  TrainStep step(*runner, *parameters, *gradients, settings, 1);
+  const auto report = step.run(batch, *optimizer, {}, state);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().kind, ErrorKind::kPluginContract);
+  EXPECT_TRUE(report.error().message.starts_with("model plugin \"rule_breaking_model\" 0.1.0 (")) << report.error().message;
+  EXPECT_NE(report.error().message.find("but left the token loss at 0 of 8 at nan"), std::string::npos) << report.error().message;
+  state.mix.reset();
+  EXPECT_TRUE(step.run(batch, *optimizer, {}, state)) << "nobody asks for them";
 }
 
 TEST_F(TrainStepTest, ClipsTheUpdateToTheGivenNorm) {

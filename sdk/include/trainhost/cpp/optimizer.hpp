@@ -18,18 +18,23 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
    public:
     StateList(th_state_info *out, uint32_t capacity) : out_(out), capacity_(capacity) {}
     // float32, of the parameter's own shape.
-    void like_parameter(std::string_view name, double initial = 0) { add(name, -1, initial); }
+    void like_parameter(std::string_view name, double initial = 0) { add(name, -1, {}, initial); }
     // float32, one number.
-    void scalar(std::string_view name, double initial = 0) { add(name, 0, initial); }
+    void scalar(std::string_view name, double initial = 0) { add(name, 0, {}, initial); }
+    // float32, [rows, columns], whatever the parameter's shape; needs a granularity that leaves parameters whole.
+    void matrix(std::string_view name, int64_t rows, int64_t columns, double initial = 0) { add(name, 2, {rows, columns}, initial); }
     uint32_t count() const { return count_; }
 
    private:
-    void add(std::string_view name, int32_t rank, double initial) {
+    struct Shape {
+      int64_t rows, columns;
+    };
+    void add(std::string_view name, int32_t rank, Shape shape, double initial) {
       if (count_ < capacity_) {
         out_[count_] = th_state_info{.struct_size = sizeof(th_state_info),
                                      .rank = rank,
                                      .name = to_string(name),
-                                     .shape = {},
+                                     .shape = {shape.rows, shape.columns},
                                      .dtype_code = TH_DTYPE_FLOAT,
                                      .dtype_bits = 32,
                                      .reserved = 0,

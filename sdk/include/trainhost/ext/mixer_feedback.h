@@ -22,7 +22,7 @@ typedef struct th_mix_round {
   const th_phase_mix *phase; /* in which the round lies, as the recipe wrote it: with the recipe's weights and all the phase's samples */
   const double *weights;     /* of the round before, sum 1; before the run's first round the recipe's */
   const double *losses;      /* of the round before: the mean over its tokens of each source, in nats; NaN where there were none */
-  const uint64_t *tokens;    /* of the round before: how many counted in the loss; all 0 before the run's first round */
+  const uint64_t *tokens;    /* likewise: how many counted in the loss; all 0 before the run's first round (later ones are counted in the state) */
 } th_mix_round;
 
 typedef struct th_mixer_feedback {

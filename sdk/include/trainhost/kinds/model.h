@@ -75,7 +75,7 @@ typedef struct th_model_api {
    * Same arguments, same bits: a unit is recomputed by calling it again. [step] */
   th_status (*forward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
                        th_tensor *output, th_saved **saved);
-  /* input: as in forward. output_gradient: [tokens, C], data null for the last unit (it is 1). input_gradient: [tokens, C] to be
+  /* input: forward's values, maybe elsewhere. output_gradient: [tokens, C], null for the last unit (it is 1). input_gradient: [tokens, C] to be
    * filled, data null for unit 0; it may be the same memory as output_gradient. parameter_gradients: float32, the unit's,
    * contiguous; gradient_modes: one each. saved is consumed, also on failure. [step] */
   th_status (*backward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,

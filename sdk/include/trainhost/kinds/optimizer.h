@@ -48,8 +48,8 @@ typedef struct th_update_call {
 
 typedef struct th_optimizer_api {
   uint32_t struct_size, reserved;
-  /* An instance holds parameters only, no state: each phase that changes one has an instance of its own over the same states. On
-   * failure *out is untouched. [init] */
+  /* An instance holds parameters only, no state: each phase that changes one has an instance of its own over the same states, and is
+   * refused where that describes others. On failure *out is untouched. [init] */
   th_status (*create)(const th_host *, const th_config *, th_optimizer **out);
   void (*destroy)(th_optimizer *);              /* [init] */
   int32_t (*granularity)(const th_optimizer *); /* [any-thread] */
