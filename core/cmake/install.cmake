@@ -16,8 +16,7 @@ configure_file(sdk/cmake/trainhost-sdk.pc.in trainhost-sdk.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/trainhost-sdk.pc DESTINATION lib/pkgconfig COMPONENT sdk)
 install(DIRECTORY sdk/template DESTINATION share/trainhost COMPONENT sdk)
 install(TARGETS trainhost-plugin DESTINATION ${TRAINHOST_INSTALLATION}/bin COMPONENT sdk)
-install(DIRECTORY sdk/docs/ DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
-install(DIRECTORY sdk/examples DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
+install(DIRECTORY sdk/docs sdk/examples DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
 install(FILES sdk/README.md sdk/CHANGELOG.md DESTINATION share/doc/trainhost-sdk COMPONENT sdk)
 install(FILES LICENSE DESTINATION share/doc/trainhost-sdk RENAME copyright COMPONENT sdk)
 
@@ -31,6 +30,7 @@ endfunction()
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/links)
 install_link(sdk ../../share/trainhost/template ${TRAINHOST_INSTALLATION}/template)
 install_link(sdk ../${TRAINHOST_INSTALLATION}/bin/trainhost-plugin bin/trainhost-plugin)
+install_link(sdk ../../../include share/doc/trainhost-sdk/include)  # where the pages look for headers
 install_link(runtime ../${TRAINHOST_INSTALLATION}/bin/trainhost bin/trainhost)
 
 # runtime
@@ -59,7 +59,7 @@ install(TARGETS trainhost_tensor_optimizers DESTINATION ${TRAINHOST_INSTALLATION
 install(DIRECTORY core/docs/ DESTINATION share/doc/trainhost COMPONENT docs)
 install(FILES README.md CHANGELOG.md DESTINATION share/doc/trainhost COMPONENT docs)
 install(FILES LICENSE DESTINATION share/doc/trainhost RENAME copyright COMPONENT docs)
-install(DIRECTORY sdk/docs/ DESTINATION share/doc/trainhost-sdk COMPONENT docs)
+install(DIRECTORY sdk/docs DESTINATION share/doc/trainhost-sdk COMPONENT docs)
 
 # The Debian package trainhost-sdk: `cpack` in the build tree.
 set(CPACK_GENERATOR DEB)

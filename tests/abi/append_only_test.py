@@ -87,7 +87,7 @@ class AppendOnlyTest(GateTest):
             host.write_text(host.read_text().replace(old, new))
 
         # Before the first release anything may change.
-        alter("double *out_tokens);", "int64_t *out_tokens);")
+        alter("name, double *out_tokens);", "name, int64_t *out_tokens);")
         done = update()
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(abi.differences(abi.committed(sdk / "abi"), abi.read_headers(sdk / "include")), [])
@@ -95,11 +95,11 @@ class AppendOnlyTest(GateTest):
         self.assertEqual([release.version for release in abi.released(sdk / "abi")], [version])
         self.assertIn(f"{version}.txt is released already; raise TRAINHOST_ABI_MINOR", update("--release").stderr)
 
-        alter("int64_t *out_tokens);", "double *out_tokens);")
+        alter("name, int64_t *out_tokens);", "name, double *out_tokens);")
         done = update()
         self.assertEqual(done.returncode, 1)
         self.assertIn("th_host.get_amount: retyped", done.stderr)
-        alter("double *out_tokens);", "int64_t *out_tokens);")
+        alter("name, double *out_tokens);", "name, int64_t *out_tokens);")
         alter(*APPENDED_SLOT[1:])
         self.assertIn(f"th_host.flush: is new; {version} is released, so raise TRAINHOST_ABI_MINOR", update().stderr)
         raise_number(sdk / "include", "status.h", "TRAINHOST_ABI_MINOR")

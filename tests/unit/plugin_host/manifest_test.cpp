@@ -80,7 +80,7 @@ TEST(Manifest, IsRefusedWithTheLineOfItsFirstMistake) {
   EXPECT_EQ(with("\"org.example.w\"", "\"w\""), "line 1: \"w\" is no id: a reversed domain such as \"org.example.w\"");
   EXPECT_EQ(with("\"1.0.0\"", "\"\""), "line 4: \"version\" must not be empty");
   EXPECT_EQ(with("minimum_abi = \"1.0\"", "minimum_abi = \"1\""), "line 6: \"minimum_abi\" must be a version such as \"1.0\", found \"1\"");
-  EXPECT_EQ(with("abi = \"1.0\"\nmodel", "abi = \"1.x\"\nmodel"),
+  EXPECT_EQ(with("[sdk]\nabi = \"1.0\"", "[sdk]\nabi = \"1.x\""),
             "line 8: \"abi\" of [sdk] must be a version such as \"1.0\", found \"1.x\"");
   EXPECT_TRUE(with("\"w\"", "w").starts_with("line 2: ")) << with("\"w\"", "w");
 }
