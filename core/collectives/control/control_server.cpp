@@ -226,10 +226,10 @@ class Server : public ControlServer {
     tell_all({Type::kStart});
   }
 
-  // Before the start: tells all ranks, those too that are still to come, that there will be no run.
+  // Before the start: tells all ranks that there will be no run, those too that are still to come, unless their time is over.
   void give_up(ErrorKind kind, const std::string &text) {
     if (started_ || refusal_) return;
-    latecomers_told_ = kind == ErrorKind::kUsage || kind == ErrorKind::kStopped;
+    latecomers_told_ = Clock::now() <= deadline_;
     refusal_ = {Type::kRefusal, 0, {std::to_string(static_cast<int>(kind)), text}};
     tell_all(*refusal_);
   }
