@@ -91,7 +91,7 @@ static void refuses(const char *points, const char *scale, const char *reason) {
 static void says_where_a_mistake_is(void) {
   refuses("", "linear", "points, character 1: found the end, expected a position, as 2%, 500 steps or 5M tokens");
   refuses("0%: 1", "linear", "points, character 6: found the end, expected \",\" and another point: a curve needs two");
-  refuses("0%: 1, 100% 0.1", "linear", "points, character 13: found \"0.1\", expected \":\" between position and value");
+  refuses("0%: 1, 100% 0.1", "linear", "points, character 8: found \"100% 0.1\", expected a position");
   refuses("0%: 1, 40 stops: 0.1", "linear", "points, character 8: found \"40 stops: 0.\", expected a position");
   refuses("0%: 1, 100%: -1", "linear", "points, character 14: found \"-1\", expected a value, as 0.5, not negative");
   refuses("0%: 1, 100%: nan", "linear", "points, character 14: found \"nan\"");
