@@ -30,6 +30,9 @@ using Json = nlohmann::ordered_json;
 using validator::Outcome;
 
 constexpr std::chrono::seconds kTimeToLoad{60};
+constexpr const char *kNoPlugins =
+    "no folder has a plugin: run the trainhost-plugin that is installed beside the program, or name the folder of its plugins in "
+    "TRAINHOST_PLUGIN_PATH";
 
 struct Folder {
   std::string path, named_by, state;  // state: "3 plugins", "is not there"
@@ -155,6 +158,7 @@ Diagnosis examine_recipe(const std::string &file, const std::vector<std::string>
   Recipe &recipe = *reading.recipe;
   const PluginRegistry registry(PluginRegistry::search_path(recipe.plugins.folders));
   diagnosis.folders = folders_of(registry, recipe.plugins.folders.size());
+  if (registry.plugins().empty()) diagnosis.mistakes.emplace_back(kNoPlugins);
   const std::array tables{
       std::tuple{"tokenizer", PluginKind::kTokenizer, &recipe.tokenizer}, std::tuple{"model", PluginKind::kModel, &recipe.model},
       std::tuple{"optimizer", PluginKind::kOptimizer, &recipe.optimizer},

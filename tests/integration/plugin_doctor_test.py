@@ -63,6 +63,15 @@ class PluginDoctorTest(RunTest):
         report = self.report(recipe, "--set", f"schedule.plugin={SHIPPED}/adamw.so", expect=70)
         self.assertIn(f'"adamw" ({SHIPPED}/adamw.so) is an optimizer plugin, an lr_scheduler is needed here', str(report["plugins"]))
 
+    def test_a_tool_that_is_installed_without_the_program_says_so(self):
+        alone = self.scratch / "bin"
+        alone.mkdir()
+        shutil.copy(TOOL, alone)
+        report = json.loads(subprocess.run([alone / "trainhost-plugin", "doctor", self.recipe("run"), "--json"], env=self.environment,
+                                           capture_output=True, text=True, timeout=120).stdout)
+        self.assertEqual(report["mistakes"], ["no folder has a plugin: run the trainhost-plugin that is installed beside the program, or name the "
+                                              "folder of its plugins in TRAINHOST_PLUGIN_PATH"])
+
     def test_mistakes_of_the_recipe_come_too(self):
         recipe = self.recipe("run")
         report = self.report(recipe, "--set", "optimizer.beta3=0.5", expect=78)
