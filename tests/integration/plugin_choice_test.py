@@ -72,8 +72,9 @@ class PluginChoiceTest(RunTest):
         self.assertRegex(done.stderr, "was made with another tokenizer: it has [0-9a-f]{12}..., this run has [0-9a-f]{12}...; "
                                       "use the tokenizer of that run, or start in another run directory")
         # Not even on demand: the ids would mean other text, and the tensors have other shapes.
-        self.trainhost("--recipe", recipe, "--set", "tokenizer.plugin=byte_bpe", "--set", "tokenizer.vocabulary_size=300", "--accept-changes",
-                       expect=78)
+        done = self.trainhost("--recipe", recipe, "--set", "tokenizer.plugin=byte_bpe", "--set", "tokenizer.vocabulary_size=300",
+                              "--accept-changes", expect=78)
+        self.assertIn("was made with another tokenizer", done.stderr)
         self.trainhost("--recipe", recipe, "--set", "model.plugin=minicpm", "--accept-changes", expect=78)
         self.assertEqual(self.changes("run"), [])
         self.trainhost("--recipe", recipe)
