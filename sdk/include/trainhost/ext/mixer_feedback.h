@@ -2,7 +2,7 @@
  *
  * The run is cut into rounds of so many tokens; a round ends with its phase, too. Within one the shares stand still: plan and counts get a
  * th_phase_mix whose weights and samples are those of the round, sample 0 being the round's first. Each source is read on from round to
- * round. So the mixer stays pure, and the host keeps all state: it is in every checkpoint. */
+ * round. So the mixer stays pure, and the host keeps all state, in every checkpoint; rounds are counted there, too. */
 #pragma once
 
 #include "../kinds/dataset_mixer.h"
@@ -22,7 +22,7 @@ typedef struct th_mix_round {
   const th_phase_mix *phase; /* in which the round lies, as the recipe wrote it: with the recipe's weights and all the phase's samples */
   const double *weights;     /* of the round before, sum 1; before the run's first round the recipe's */
   const double *losses;      /* of the round before: the mean over its tokens of each source, in nats; NaN where there were none */
-  const uint64_t *tokens;    /* likewise: how many counted in the loss; all 0 before the run's first round (later ones are counted in the state) */
+  const uint64_t *tokens;    /* likewise: how many counted in the loss; all 0 before the run's first round */
 } th_mix_round;
 
 typedef struct th_mixer_feedback {

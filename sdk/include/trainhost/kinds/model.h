@@ -75,9 +75,9 @@ typedef struct th_model_api {
    * Same arguments, same bits: a unit is recomputed by calling it again. [step] */
   th_status (*forward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
                        th_tensor *output, th_saved **saved);
-  /* input: forward's values, maybe elsewhere. output_gradient: [tokens, C], null for the last unit (it is 1). input_gradient: [tokens, C] to be
-   * filled, data null for unit 0; it may be the same memory as output_gradient. parameter_gradients: float32, the unit's,
-   * contiguous; gradient_modes: one each. saved is consumed, also on failure. [step] */
+  /* input: the values of forward's, maybe at another place. output_gradient: [tokens, C], data null for the last unit (it is 1).
+   * input_gradient: [tokens, C] to be filled, data null for unit 0; it may be the same memory as output_gradient.
+   * parameter_gradients: float32, the unit's, contiguous; gradient_modes: one each. saved is consumed, also on failure. [step] */
   th_status (*backward)(th_model *, uint32_t unit, const th_call *, const th_batch *, const th_tensor *parameters, const th_tensor *input,
                         th_saved *saved, const th_tensor *output_gradient, th_tensor *input_gradient, th_tensor *parameter_gradients,
                         const uint32_t *gradient_modes);

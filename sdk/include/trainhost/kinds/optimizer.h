@@ -43,7 +43,7 @@ typedef struct th_update_call {
   const float *gradient_scale; /* device memory: every gradient is multiplied by it (clipping) */
   double momentum;             /* NaN: the optimizer's own */
   void *stream;
-  void *workspace; /* device memory, aligned to 64 bytes, of undefined contents; as many bytes as the slot of that name asked for */
+  void *workspace; /* device memory, aligned to 64 bytes, of undefined contents: at least the bytes asked for; of 0 maybe null */
 } th_update_call;
 
 typedef struct th_optimizer_api {
