@@ -54,6 +54,7 @@ endforeach()
 get_target_property(shipped trainhost_shipped_plugins TRAINHOST_PLUGINS)
 install(TARGETS ${shipped} DESTINATION ${TRAINHOST_INSTALLATION}/plugins COMPONENT plugins)
 install(TARGETS trainhost_tensor_optimizers DESTINATION ${TRAINHOST_INSTALLATION}/lib COMPONENT plugins)
+install(DIRECTORY ${CMAKE_BINARY_DIR}/lib/ DESTINATION ${TRAINHOST_INSTALLATION}/lib COMPONENT plugins FILES_MATCHING PATTERN "libmuparser*")
 
 # docs
 install(DIRECTORY core/docs/ DESTINATION share/doc/trainhost COMPONENT docs)

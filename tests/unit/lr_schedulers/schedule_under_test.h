@@ -27,6 +27,8 @@ class ScheduleUnderTest {
   ScheduleValues values(uint64_t step) const { return (*schedule_)->values(axis_.progress(step)).value(); }
   double lr(uint64_t step) const { return values(step).learning_rate; }
   std::string stage(uint64_t step) const { return values(step).stage; }
+  // Why a step's values are refused.
+  std::string failure(uint64_t step) const { return (*schedule_)->values(axis_.progress(step)).error().message; }
 
  private:
   static TokenAxis run_of(uint64_t steps) {
