@@ -48,8 +48,8 @@ void check(const DecayParameters &p, std::string_view shape) {
 
 }  // namespace
 
-Decay::Decay(const trainhost::sdk::Config &config)
-    : parameters_{.length = config.amount("decay"),
+Decay::Decay(const trainhost::sdk::Config &config, double length)
+    : parameters_{.length = length,
                   .floor = config.number("floor"),
                   .exponent = config.number("exponent"),
                   .half_life = config.amount("half_life"),

@@ -14,8 +14,9 @@ struct DecayParameters {
 
 class Decay {
  public:
-  // Throws TH_INVALID for parameters that make no sense together.
-  explicit Decay(const trainhost::sdk::Config &config);
+  // Of the parameter `decay`, or of a length in tokens. Throws TH_INVALID for parameters that make no sense together.
+  explicit Decay(const trainhost::sdk::Config &config) : Decay(config, config.amount("decay")) {}
+  Decay(const trainhost::sdk::Config &config, double length);
 
   double length() const { return parameters_.length; }
   // The share of the peak once `tokens` of the decay are done; 0 <= tokens <= length.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "comma_list.hpp"
 #include "warmup.hpp"
 
 namespace {
@@ -15,16 +16,11 @@ struct Step {
   double tokens, share;  // from there on
 };
 
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(' '), end = text.find_last_not_of(' ');
-  return begin == std::string_view::npos ? std::string_view() : text.substr(begin, end + 1 - begin);
-}
-
 double share_of(std::string_view text) {
   double share = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), share);
   if (error == std::errc() && end == text.data() + text.size() && std::isfinite(share) && share >= 0) return share;
-  throw Failure(TH_INVALID, "steps: found \"" + std::string(text) + "\", expected a share of the peak, as 0.316");
+  throw Failure(TH_INVALID, "found \"" + std::string(text) + "\", expected a share of the peak, as 0.316");
 }
 
 Step step_of(const Config &config, std::string_view text) {
@@ -35,21 +31,20 @@ Step step_of(const Config &config, std::string_view text) {
   try {
     return {config.resolve_amount(trimmed(text.substr(0, colon))), share_of(trimmed(text.substr(colon + 1)))};
   } catch (const Failure &failure) {
-    throw Failure(TH_INVALID, "in \"" + std::string(text) + "\": " + failure.what());
+    throw Failure(TH_INVALID, "steps: in \"" + std::string(text) + "\": " + failure.what());
   }
 }
 
 std::vector<Step> steps_of(const Config &config) {
   const std::string text = config.string("steps");
   std::vector<Step> steps;
-  for (std::string_view rest = text;;) {
-    const size_t comma = std::min(rest.find(','), rest.size());
-    steps.push_back(step_of(config, trimmed(rest.substr(0, comma))));
-    if (steps.size() > 1 && steps.back().tokens <= steps[steps.size() - 2].tokens)
+  for (const std::string_view part : comma_list(text)) {
+    const Step step = step_of(config, part);
+    if (!steps.empty() && step.tokens <= steps.back().tokens)
       throw Failure(TH_INVALID, "steps: \"" + text + "\" is not in the order of its places");
-    if (comma == rest.size()) return steps;
-    rest.remove_prefix(comma + 1);
+    steps.push_back(step);
   }
+  return steps;
 }
 
 class Steps {
@@ -57,7 +52,7 @@ class Steps {
   Steps(const Host &, const Config &config, const th_progress &)
       : peak_(config.number("peak_lr")), warmup_(config), steps_(steps_of(config)) {
     if (steps_.front().tokens >= warmup_.length()) return;
-    throw Failure(TH_INVALID, "the first step comes at " + tokens_text(steps_.front().tokens) + "; expected it after the warm-up of " +
+    throw Failure(TH_INVALID, "steps: the first comes at " + tokens_text(steps_.front().tokens) + "; expected it after the warm-up of " +
                                   tokens_text(warmup_.length()));
   }
 

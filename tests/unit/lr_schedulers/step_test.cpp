@@ -38,11 +38,11 @@ TEST(Step, SaysWhatIsWrongWithItsSteps) {
   EXPECT_EQ(error("80%"), "create: steps: found \"80%\", expected \"place: share\", as \"80%: 0.316\"");
   EXPECT_EQ(error(""), "create: steps: found \"\", expected \"place: share\", as \"80%: 0.316\"");
   EXPECT_EQ(error("80%: 0.3,"), "create: steps: found \"\", expected \"place: share\", as \"80%: 0.316\"");
-  EXPECT_EQ(error("soon: 0.3"), "create: in \"soon: 0.3\": \"soon\" is no amount such as \"500 steps\", \"2M tokens\" or \"10%\"");
-  EXPECT_EQ(error("80%: -1"), "create: in \"80%: -1\": steps: found \"-1\", expected a share of the peak, as 0.316");
-  EXPECT_EQ(error("80%: 0.3x"), "create: in \"80%: 0.3x\": steps: found \"0.3x\", expected a share of the peak, as 0.316");
+  EXPECT_EQ(error("soon: 0.3"), "create: steps: in \"soon: 0.3\": \"soon\" is no amount such as \"500 steps\", \"2M tokens\" or \"10%\"");
+  EXPECT_EQ(error("80%: -1"), "create: steps: in \"80%: -1\": found \"-1\", expected a share of the peak, as 0.316");
+  EXPECT_EQ(error("80%: 0.3x"), "create: steps: in \"80%: 0.3x\": found \"0.3x\", expected a share of the peak, as 0.316");
   EXPECT_EQ(error("80%: 0.3, 80%: 0.1"), "create: steps: \"80%: 0.3, 80%: 0.1\" is not in the order of its places");
-  EXPECT_EQ(error("1%: 0.3"), "create: the first step comes at 10000 tokens; expected it after the warm-up of 20000 tokens");
+  EXPECT_EQ(error("1%: 0.3"), "create: steps: the first comes at 10000 tokens; expected it after the warm-up of 20000 tokens");
 }
 
 }  // namespace
