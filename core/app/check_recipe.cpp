@@ -1,17 +1,9 @@
 #include "app/check_recipe.h"
 
+#include "plugin_host/refusal.h"
 #include "recipe/reader.h"
 
 namespace trainhost {
-namespace {
-
-Error joined(const std::vector<RecipeError> &errors) {
-  std::string message;
-  for (const RecipeError &error : errors) message += (message.empty() ? "" : "\n") + to_string(error);
-  return {ErrorKind::kRecipe, std::move(message)};
-}
-
-}  // namespace
 
 Result<CheckedRecipe> check_recipe(const std::string &file, const std::vector<std::string> &settings) {
   RecipeReading reading = read_recipe_with_mistakes(file, settings);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/check_recipe.h"
+#include "app/check_settings.h"
 #include "app/stop_signal.h"
 #include "app/trained_model.h"
 #include "base/log.h"
@@ -112,8 +113,15 @@ Result<> train(const RecipeOptions &options, const StartOptions &start) {
   return outcome;
 }
 
+Result<CheckedRecipe> read_and_check(const RecipeOptions &options) {
+  TRAINHOST_TRY(CheckedRecipe checked, check_recipe(options.file, options.settings));
+  const PluginDeadline deadline = watch_plugins(checked.recipe.parallel);
+  TRAINHOST_CHECK(check_settings(checked));
+  return checked;
+}
+
 Result<> check(const RecipeOptions &options, std::ostream &out) {
-  TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
+  TRAINHOST_TRY(const CheckedRecipe checked, read_and_check(options));
   const TokenAxis axis(checked.recipe);
   out << resolved_toml(checked.recipe) << "\n";
   for (size_t i = 0; i < axis.phases().size(); ++i) {

@@ -21,7 +21,10 @@ struct RecipeOptions {
 // Trains the recipe to its end, then its branches, and compares their held-out losses.
 Result<> train(const RecipeOptions &options, const StartOptions &start);
 
-// Prints the resolved recipe and what each phase covers. Touches no device.
+// A recipe that its plugins accept, too. Touches no device but the CPU, and no data. Errors: check_recipe's and check_settings'.
+Result<CheckedRecipe> read_and_check(const RecipeOptions &options);
+
+// Prints the resolved recipe and what each phase covers.
 Result<> check(const RecipeOptions &options, std::ostream &out);
 
 // Prepares the data of a recipe and says what there is.

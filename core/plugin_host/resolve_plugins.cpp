@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include <fmt/format.h>
@@ -36,7 +37,7 @@ class Resolution {
       return {};
     }
     hold_against_pin(*manifest);
-    if (is_set_by_command_line(table + ".plugin")) leave_out_unknown(*manifest, table, choice, overrides);
+    leave_out_unknown(*manifest, table, choice, overrides);
     append(errors_, check_parameters(*manifest, choice.parameters, choice.position));
     if (overrides != nullptr) {
       visit_overrides(recipe_, overrides, [&](Parameters &parameters, const Position &position) {
@@ -80,27 +81,36 @@ class Resolution {
                      describe(manifest), manifest.sha256, pin->second)});
   }
 
-  bool is_set_by_command_line(const std::string &key) const {
-    const auto given = recipe_.given.find(key);
-    return given != recipe_.given.end() && given->second.line == 0;
+  // Whether what stands at `position` was written for a plugin that something above it replaced: the command line a file's, or the recipe
+  // that of the files that it includes.
+  bool is_of_a_replaced_plugin(const std::string &table, const Position &position) const {
+    const auto chosen = recipe_.given.find(table + ".plugin");
+    if (chosen == recipe_.given.end() || position.line == 0) return false;
+    if (chosen->second.line == 0) return true;
+    const std::filesystem::path file = std::filesystem::absolute(chosen->second.file).lexically_normal();
+    return file == recipe_.file && position.file != chosen->second.file;
   }
 
-  // The file was written for the plugin that the command line replaces: of its parameters the new one takes those that it knows.
+  // Of the parameters that were written for another plugin this one takes those that it knows.
   void leave_out_unknown(const Manifest &manifest, const std::string &table, PluginChoice &choice, Parameters Overrides::*overrides) {
-    std::set<std::string> left_out;
+    std::set<std::string> left_out, files;
     const auto leave_out = [&](Parameters &parameters) {
       std::erase_if(parameters, [&](const auto &entry) {
         const auto &[name, parameter] = entry;
-        const bool unknown = std::ranges::find(manifest.parameters, name, &ParameterSpec::name) == manifest.parameters.end();
-        if (unknown && parameter.position.line > 0) left_out.insert(name);
-        return unknown && parameter.position.line > 0;
+        if (std::ranges::find(manifest.parameters, name, &ParameterSpec::name) != manifest.parameters.end()) return false;
+        if (!is_of_a_replaced_plugin(table, parameter.position)) return false;
+        left_out.insert(name);
+        files.insert(parameter.position.file);
+        return true;
       });
     };
     leave_out(choice.parameters);
     if (overrides != nullptr) visit_overrides(recipe_, overrides, [&](Parameters &parameters, const Position &) { leave_out(parameters); });
     if (left_out.empty()) return;
-    log_warning(fmt::format("[{}]: plugin \"{}\" has no {}; what {} says of it is left out", table, manifest.name,
-                            fmt::join(left_out, ", "), recipe_.file));
+    const bool by_command_line = recipe_.given.at(table + ".plugin").line == 0;
+    log(by_command_line ? LogLevel::kWarning : LogLevel::kInfo,
+        fmt::format("[{}]: plugin \"{}\" has no {}; what {} says of it is left out", table, manifest.name, fmt::join(left_out, ", "),
+                    fmt::join(files, ", ")));
   }
 
   const PluginRegistry &registry_;

@@ -1,29 +1,45 @@
 #include "train/phase_parts.h"
 
 #include <functional>
+#include <optional>
+
+#include "plugin_host/refusal.h"
 
 namespace trainhost {
 namespace {
 
+// Where a phase's parameters of one plugin come from.
+struct Place {
+  const Manifest &plugin;
+  const PluginChoice &table;
+  Parameters Overrides::*overrides;
+};
+
+RecipeError refusal_in_phase(const Error &error, const Phase &phase, const Parameters &parameters, const Place &place) {
+  const bool changed = !(phase.overrides.*place.overrides).empty();
+  RecipeError mistake = refusal_in_recipe(error, place.plugin, parameters, changed ? phase.position : place.table.position);
+  if (changed) mistake.message = "phase \"" + phase.name + "\": " + mistake.message;
+  return mistake;
+}
+
 // One instance per phase, shared with the phase before where nothing is overridden.
 template <class Part>
-Result<std::vector<std::shared_ptr<Part>>> per_phase(const Recipe &recipe, const Parameters &base, Parameters Overrides::*overrides,
+Result<std::vector<std::shared_ptr<Part>>> per_phase(const Recipe &recipe, const Place &place, std::vector<RecipeError> &mistakes,
                                                      const std::function<Result<std::unique_ptr<Part>>(const Parameters &)> &make) {
-  std::shared_ptr<Part> plain;
+  std::optional<std::shared_ptr<Part>> plain;
   std::vector<std::shared_ptr<Part>> parts;
   for (const Phase &phase : recipe.phases) {
-    const Parameters &changed = phase.overrides.*overrides;
+    const Parameters &changed = phase.overrides.*place.overrides;
     if (changed.empty() && plain) {
-      parts.push_back(plain);
+      parts.push_back(*plain);
       continue;
     }
-    Parameters parameters = base;
+    Parameters parameters = place.table.parameters;
     for (const auto &[name, parameter] : changed) parameters[name] = parameter;
     auto made = make(parameters);
-    if (!made) {
-      return failure(made.error().kind, changed.empty() ? made.error().message : "phase \"" + phase.name + "\": " + made.error().message);
-    }
-    parts.push_back(*std::move(made));
+    if (!made && made.error().kind != ErrorKind::kRecipe) return tl::unexpected(std::move(made).error());
+    if (!made) mistakes.push_back(refusal_in_phase(made.error(), phase, parameters, place));
+    parts.push_back(made ? *std::move(made) : nullptr);
     if (changed.empty()) plain = parts.back();
   }
   return parts;
@@ -31,11 +47,11 @@ Result<std::vector<std::shared_ptr<Part>>> per_phase(const Recipe &recipe, const
 
 }  // namespace
 
-Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis,
-                                      const PluginEvents &events) {
+Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events,
+                                      std::vector<RecipeError> &mistakes) {
   PhaseParts parts;
   TRAINHOST_TRY(parts.optimizers,
-                per_phase<Optimizer>(recipe, recipe.optimizer.parameters, &Overrides::optimizer,
+                per_phase<Optimizer>(recipe, {plugins.optimizer, recipe.optimizer, &Overrides::optimizer}, mistakes,
                                      [&](const Parameters &parameters) -> Result<std::unique_ptr<Optimizer>> {
                                        TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.optimizer, parameters, &axis, events));
                                        return Optimizer::create(std::move(instance));
@@ -44,11 +60,19 @@ Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins 
   PluginEvents on_host = events;  // a scheduler computes on the CPU wherever the model does
   on_host.device = &cpu_device();
   TRAINHOST_TRY(parts.schedulers,
-                per_phase<LrScheduler>(recipe, recipe.schedule.parameters, &Overrides::schedule,
+                per_phase<LrScheduler>(recipe, {plugins.schedule, recipe.schedule, &Overrides::schedule}, mistakes,
                                        [&](const Parameters &parameters) -> Result<std::unique_ptr<LrScheduler>> {
                                          TRAINHOST_TRY(auto instance, PluginInstance::create(plugins.schedule, parameters, &axis, on_host));
                                          return LrScheduler::create(std::move(instance), run);
                                        }));
+  return parts;
+}
+
+Result<PhaseParts> PhaseParts::create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis,
+                                      const PluginEvents &events) {
+  std::vector<RecipeError> mistakes;
+  TRAINHOST_TRY(PhaseParts parts, create(recipe, plugins, axis, events, mistakes));
+  if (!mistakes.empty()) return tl::unexpected(joined(mistakes));
   return parts;
 }
 

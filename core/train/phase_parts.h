@@ -20,8 +20,11 @@ struct PhaseParts {
   std::vector<std::shared_ptr<Optimizer>> optimizers;
   std::vector<std::shared_ptr<LrScheduler>> schedulers;
 
-  // Errors: a plugin's refusal (kRecipe), naming the phase.
+  // Errors: what the plugins refuse (kRecipe), all of it, each with its place in the recipe; else a plugin's failure.
   static Result<PhaseParts> create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events);
+  // Likewise, but refusals are added to `mistakes`; what was refused is then null.
+  static Result<PhaseParts> create(const Recipe &recipe, const RecipePlugins &plugins, const TokenAxis &axis, const PluginEvents &events,
+                                   std::vector<RecipeError> &mistakes);
 
   // The most that any phase's optimizer needs for itself while it updates these parameters.
   Result<uint64_t> workspace_bytes(std::span<const th_parameter_info *const> parameters) const;

@@ -13,11 +13,13 @@ namespace {
 
 using namespace trainhost::sdk;
 
+constexpr uint64_t kChecks = 100;
+
 class Expression {
  public:
   Expression(const Host &, const Config &config, const th_progress &run)
       : formula_(config.string("lr")), peak_(config.number("peak_lr")), warmup_(config) {
-    learning_rate(run);
+    check(run);
   }
 
   void values(const th_progress &progress, th_schedule_values &out) const {
@@ -42,6 +44,19 @@ class Expression {
     const double value = formula_.value(numbers);
     if (!std::isfinite(value) || value < 0) refuse(value, progress);
     return warmup_.covers(tokens) ? warmup_.share(tokens) * value : value;
+  }
+
+  // At the first step, the last one and some between, as if all steps were of one size. Where the phases are is not known here, so what
+  // depends on them is only evaluated once.
+  void check(const th_progress &run) const {
+    learning_rate(run);
+    if (formula_.text().find("phase") != std::string::npos) return;
+    for (uint64_t i = 1; i <= kChecks; ++i) {
+      th_progress there = run;
+      there.step = static_cast<uint64_t>(static_cast<double>(run.total_steps - 1) * static_cast<double>(i) / kChecks);
+      there.tokens = run.total_tokens / run.total_steps * there.step;
+      learning_rate(there);
+    }
   }
 
   [[noreturn]] void refuse(double value, const th_progress &progress) const {

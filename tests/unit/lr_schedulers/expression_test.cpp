@@ -111,12 +111,17 @@ TEST(Expression, RefusesNegativeAndInfiniteRatesWithTheirPlace) {
                 .find("lr = \"peak_lr / tokens\" gives inf at step 0, after 0 of 1000000 tokens; expected a "
                       "finite number of at least 0"),
             std::string::npos);
-  const auto falling = expression("0.5 - progress");
-  ASSERT_TRUE(falling.created()) << falling.error();
-  EXPECT_EQ(falling.lr(500), 0);
+  EXPECT_NE(expression("0.5 - progress").error().find("gives -0.009 at step 509, after 509000 of 1000000 tokens; expected a finite"),
+            std::string::npos);
+  EXPECT_NE(expression("990 - step").error().find("gives -9 at step 999, "), std::string::npos);
+  EXPECT_TRUE(expression("999 - step").created());
+  // What depends on phases, or on one step, is found at the step.
+  const auto narrow = expression("step == 501 ? -0.001 : phase_progress");
+  ASSERT_TRUE(narrow.created()) << narrow.error();
+  EXPECT_EQ(narrow.lr(500), 0.5);
   EXPECT_TRUE(
-      falling.failure(501).ends_with("gives -0.001 at step 501, after 501000 of 1000000 tokens; expected a finite number of at least 0"))
-      << falling.failure(501);
+      narrow.failure(501).ends_with("gives -0.001 at step 501, after 501000 of 1000000 tokens; expected a finite number of at least 0"))
+      << narrow.failure(501);
 }
 
 }  // namespace
