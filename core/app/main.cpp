@@ -1,8 +1,10 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -141,18 +143,44 @@ Verb checkpoints_verb() {
   return verb;
 }
 
+// As the C library reads them: the first that is set decides.
+bool locale_is_utf8() {
+  for (const char *name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char *value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view locale = value;
+    return locale.find("UTF-8") != std::string_view::npos || locale.find("utf8") != std::string_view::npos;
+  }
+  return false;
+}
+
+Result<> plan(const options::variables_map &given) {
+  const bool memory = given["memory"].as<bool>(), schedule = given["schedule"].as<bool>(), json = given["json"].as<bool>();
+  const uint32_t processes = given["processes"].as<uint32_t>();
+  const std::string svg = given["svg"].as<std::string>();
+  if (memory == schedule) {
+    return failure(ErrorKind::kUsage,
+                   memory ? "--memory and --schedule are two plans: give one" : "nothing to plan: give --memory or --schedule");
+  }
+  if (!svg.empty() && !schedule) return failure(ErrorKind::kUsage, "--svg goes with --schedule");
+  if (processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
+  const RecipeOptions recipe = recipe_from(given);
+  if (schedule) {
+    TRAINHOST_TRY(const CheckedRecipe checked, read_and_check(recipe));
+    return print_schedule_plan(checked, {.svg = svg, .json = json, .blocks = locale_is_utf8()}, std::cout);
+  }
+  TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(recipe.file, recipe.settings));
+  return print_memory_plan(checked, {.processes = processes, .json = json}, std::cout);
+}
+
 Verb plan_verb() {
-  Verb verb{"trainhost plan --memory --recipe FILE", "say what a run will take, without running it", recipe_options(), {}, {}};
+  Verb verb{
+      "trainhost plan --memory|--schedule --recipe FILE", "say what a run will take or do, without running it", recipe_options(), {}, plan};
   verb.accepted.add_options()("memory", options::bool_switch(), "the memory of each process, by part")(
-      "processes", options::value<uint32_t>()->default_value(1), "for so many processes")("json", options::bool_switch(), "print JSON");
-  verb.act = [](const auto &given) -> Result<> {
-    if (!given["memory"].template as<bool>()) return failure(ErrorKind::kUsage, "nothing to plan: give --memory");
-    const PlanQuery query{.processes = given["processes"].template as<uint32_t>(), .json = given["json"].template as<bool>()};
-    if (query.processes == 0) return failure(ErrorKind::kUsage, "--processes is 0, expected 1 or more");
-    const RecipeOptions recipe = recipe_from(given);
-    TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(recipe.file, recipe.settings));
-    return print_memory_plan(checked, query, std::cout);
-  };
+      "processes", options::value<uint32_t>()->default_value(1), "for so many processes")(
+      "schedule", options::bool_switch(), "learning rate, mix and batch over the token axis")(
+      "svg", options::value<std::string>()->default_value("", ""), "write the schedule to this file as a picture, too")(
+      "json", options::bool_switch(), "print JSON");
   return verb;
 }
 

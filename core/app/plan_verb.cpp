@@ -1,14 +1,22 @@
 #include "app/plan_verb.h"
 
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "app/run_outline.h"
+#include "base/file_system.h"
 #include "device/cpu_memory.h"
 #include "metrics/quantities.h"
+#include "plan/schedule_plan.h"
+#include "plan/schedule_svg.h"
+#include "plan/schedule_text.h"
 
 namespace trainhost {
 namespace {
+
+constexpr uint64_t kSchedulePoints = 512;
 
 // What the run computes.
 struct Work {
@@ -51,6 +59,29 @@ void print_table(const MemoryPlan &plan, std::ostream &out) {
   out << "\n";
 }
 
+// One entry of each series per point.
+nlohmann::ordered_json facts_of(const SchedulePlan &plan) {
+  using Json = nlohmann::ordered_json;
+  Json phases = Json::array(), steps = Json::array(), tokens = steps, rates = steps, stages = steps, batches = steps, mix;
+  for (const auto &phase : plan.phases) {
+    phases.push_back({{"name", phase.name},
+                      {"first_step", phase.first_step},
+                      {"end_step", phase.end_step},
+                      {"first_token", phase.first_token},
+                      {"end_token", phase.end_token}});
+  }
+  for (const auto &point : plan.points) {
+    steps.push_back(point.step);
+    tokens.push_back(point.tokens);
+    rates.push_back(point.learning_rate);
+    stages.push_back(point.stage);
+    batches.push_back(point.batch_tokens);
+    for (size_t source = 0; source < plan.sources.size(); ++source) mix[plan.sources[source]].push_back(point.mix[source]);
+  }
+  return {{"phases", phases}, {"step", steps},    {"tokens", tokens}, {"learning_rate", rates},
+          {"stage", stages},  {"batch", batches}, {"mix", mix}};
+}
+
 nlohmann::ordered_json facts_of(const MemoryPlan &plan) {
   auto stages = nlohmann::ordered_json::array();
   for (const MemoryPlan::Stage &stage : plan.stages) {
@@ -63,7 +94,7 @@ nlohmann::ordered_json facts_of(const MemoryPlan &plan) {
 
 }  // namespace
 
-Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query, std::ostream &out) {
+Result<> print_memory_plan(const CheckedRecipe &checked, const MemoryQuery &query, std::ostream &out) {
   const Recipe &recipe = checked.recipe;
   TRAINHOST_TRY(const uint32_t ranks, StageGroups::data_ranks(query.processes, recipe.parallel.pipeline_stages));
   TRAINHOST_CHECK(check_shares(recipe, ranks));
@@ -97,6 +128,24 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const PlanQuery &query,
       << describe(recipe, choice, budget) << "\n";
   if (!run.model.tells_memory()) out << "without what the units of the model keep and take\n";
   print_table(*choice.plan, out);
+  return {};
+}
+
+Result<> print_schedule_plan(const CheckedRecipe &checked, const ScheduleQuery &query, std::ostream &out) {
+  const Recipe &recipe = checked.recipe;
+  const TokenAxis axis(recipe);
+  TRAINHOST_TRY(const PhaseParts parts, PhaseParts::create(recipe, checked.plugins, axis, {}));
+  TRAINHOST_TRY(const SchedulePlan plan, plan_schedule(recipe, axis, parts, kSchedulePoints));
+  if (!query.svg.empty()) {
+    const std::string title =
+        fmt::format("{}: {} tokens in {} steps, schedule {}", std::filesystem::path(recipe.file).filename().string(),
+                    count_text(static_cast<double>(axis.total_tokens())), step_text(axis.total_steps()), checked.plugins.schedule.name);
+    TRAINHOST_CHECK(write_atomically(posix_file_system(), query.svg, schedule_svg(plan, title)));
+  }
+  if (query.json)
+    out << facts_of(plan).dump(2) << "\n";
+  else
+    out << schedule_text(plan, query.blocks);
   return {};
 }
 
