@@ -1,3 +1,4 @@
+// A28: Cosine(T) and CosineLoop(T) to 1e-12 at all borders; the loop has its maxima at 2kT.
 #include <cmath>
 #include <numbers>
 

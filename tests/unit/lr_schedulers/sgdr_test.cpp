@@ -1,5 +1,7 @@
+// A28: SGDR to 1e-12 at all borders, and as many maxima as cycles.
 #include <cmath>
 #include <numbers>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -42,6 +44,17 @@ TEST(Sgdr, StartsAgainAtThePeakExactlyAtTheCyclesBorders) {
   for (const uint64_t border : {20, 30, 50, 90, 170, 330, 650}) {
     EXPECT_EQ(schedule.lr(border), kPeak) << border;
     if (border > 20) EXPECT_LT(schedule.lr(border - 1), 0.03 * kPeak) << border;
+  }
+}
+
+TEST(Sgdr, HasAsManyMaximaAsCycles) {
+  // 980 steps after the warm-up: 14 cycles of 70, or 2 + 4 + ... + 256 with 474 of the next one's 512.
+  for (const auto &[period, growth, cycles] : {std::tuple{"70 steps", 1.0, 14}, {"2 steps", 2.0, 9}}) {
+    const auto schedule = sgdr({{"period", period}, {"period_growth", growth}});
+    int maxima = 0;
+    for (uint64_t step = 20; step < 1000; ++step)
+      maxima += schedule.lr(step) > schedule.lr(step - 1) && schedule.lr(step) > schedule.lr(step + 1);
+    EXPECT_EQ(maxima, cycles) << period;
   }
 }
 

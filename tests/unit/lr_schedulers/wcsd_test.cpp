@@ -1,3 +1,4 @@
+// A33: the waves are as many as the recipe says, the learning rate leaps nowhere, and the decay starts at the stable level; Infinite-LR.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

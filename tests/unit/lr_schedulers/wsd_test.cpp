@@ -1,3 +1,4 @@
+// A32: WSD with all its decay shapes to 1e-12; the half-life gives half the peak at +5000 steps.
 #include <cmath>
 #include <functional>
 #include <numbers>
