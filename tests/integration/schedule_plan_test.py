@@ -4,7 +4,7 @@ import math
 import unittest
 import xml.etree.ElementTree
 
-from trainhost_run import RunTest
+from trainhost_run import RunTest, training_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 RECIPE = """[run]
@@ -139,6 +139,17 @@ class SchedulePlanTest(RunTest):
         shares = [y for name in ("english", "chinese & <poems>") for _, y in points(name)]
         self.assertAlmostEqual(max(shares) - min(shares), 200, delta=0.1)
         self.assertFalse(any(math.isnan(y) for name in series for _, y in points(name)))
+
+    def test_a_run_has_the_learning_rates_of_its_plan(self):
+        for plugin, more in (("expression", 'lr = "peak_lr * (phase == 0 ? 1 : 1 - phase_progress)"'), ("wsd_s", 'budgets = "30%, 100%"')):
+            with self.subTest(plugin):
+                recipe = self.recipe(plugin, **{"peak_lr = 0.01": f'plugin = "{plugin}"\npeak_lr = 0.01\n{more}'})
+                facts = json.loads(self.trainhost("plan", "--schedule", "--json", "--recipe", recipe).stdout)
+                self.trainhost("--recipe", recipe)
+                steps = [line for line in training_log(self.scratch / plugin) if line["kind"] == "step"]
+                self.assertEqual(len(steps), 40)
+                self.assertEqual([line["learning_rate"] for line in steps], facts["learning_rate"])
+                self.assertEqual(facts["step"], list(range(40)))
 
     def test_what_goes_together(self):
         recipe = self.scratch / "recipe.toml"
