@@ -48,6 +48,7 @@ class WsdS {
   void add(const Config &config, const std::string &budgets, std::string_view text) {
     const double begin = budgets_.empty() ? warmup_.length() : budgets_.back().end;
     const double end = amount_of(config, budgets, text), length = config.number("decay_share") * end;
+    if (!budgets_.empty() && end <= begin) throw Failure(TH_INVALID, "budgets = \"" + budgets + "\" are not in their order");
     if (begin + length > end * (1 + 1e-9)) {
       throw Failure(TH_INVALID, "budgets = \"" + budgets + "\": the one of " + std::string(text) + " has " + tokens_text(end - begin) +
                                     " after " + (budgets_.empty() ? "the warm-up" : "the one before") + "; expected at least the " +
