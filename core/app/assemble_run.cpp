@@ -29,9 +29,9 @@ th_model_options model_options(const TokenAxis &axis, uint32_t vocabulary_size, 
   options.device_index = compute.device->index();
   options.compute_code = compute.bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT;
   options.compute_bits = compute.bfloat16 ? 16 : 32;
-  for (const PhaseSpan &phase : axis.phases()) {
-    options.sequence_length = std::max(options.sequence_length, phase.sequence_length);
-    options.tokens = std::max(options.tokens, uint64_t{phase.micro_batch_sequences} * phase.sequence_length);
+  for (const StepShape &shape : axis.possible_shapes()) {
+    options.sequence_length = std::max(options.sequence_length, shape.sequence_length);
+    options.tokens = std::max(options.tokens, uint64_t{shape.micro_batch_sequences} * shape.sequence_length);
   }
   return options;
 }
@@ -67,7 +67,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   TRAINHOST_CHECK(agreed(world, run->load_model()));
   TRAINHOST_CHECK(run->restore(options));
   TRAINHOST_CHECK(agreed(world, run->write_run_files()));
-  run->add_rounds();
+  run->add_stages();
   TRAINHOST_CHECK(agreed(world, run->open_reports()));
   run->add_evaluation();
   return run;
@@ -147,6 +147,7 @@ Result<> Run::restore(const StartOptions &options) {
   if (saved) {
     parameters_->loaded();
     TRAINHOST_TRY(state_, TrainState::from_json(saved->trainer_state, saved->step));
+    TRAINHOST_CHECK(follow_batches());
     log_info(fmt::format("resumed after step {} of {}", state_.step, axis_.total_steps()));
     changes_ = differences(saved->fingerprints, prints);
     return {};
@@ -156,6 +157,13 @@ Result<> Run::restore(const StartOptions &options) {
   return {};
 }
 
+// The steps so far were of the batches that the run had grown to.
+Result<> Run::follow_batches() {
+  if (state_.batch.grown.empty()) return {};
+  axis_.grow(state_.batch.grown);
+  return corpus_->stream().follow_axis();
+}
+
 Result<> Run::restore_from(const std::string &checkpoint) {
   auto tensors = parameters_->tensors_to_load();
   TRAINHOST_TRY(const auto saved, checkpoints_->load(checkpoint, tensors, {}));
@@ -163,8 +171,9 @@ Result<> Run::restore_from(const std::string &checkpoint) {
     return failure(ErrorKind::kRecipe,
                    checkpoint + ": was trained with another tokenizer than this recipe gives; name the same sources and tokenizer");
   }
-  uint64_t step = 0;
-  while (step < axis_.total_steps() && axis_.tokens_at_step(step) < saved.tokens) ++step;
+  TRAINHOST_TRY(state_, TrainState::from_json(saved.trainer_state, saved.step));
+  TRAINHOST_CHECK(follow_batches());
+  const uint64_t step = axis_.step_reaching(static_cast<double>(saved.tokens));
   if (axis_.tokens_at_step(step) != saved.tokens) {
     return failure(ErrorKind::kRecipe, fmt::format("{}: stands at {} tokens, and no step of this recipe ends there; the nearest ends at {}",
                                                    checkpoint, saved.tokens, axis_.tokens_at_step(step)));
@@ -189,7 +198,7 @@ Result<> Run::open_reports() {
   if (!processes_.first()) return {};
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
-    std::vector<std::string> to_come{"change"};  // what is still to be said of the step at which the run stands
+    std::vector<std::string> to_come{"change", "phase", "batch"};  // what is still to be said of the step at which the run stands
     if (state_.evaluated_step != state_.step) to_come.push_back("evaluation");
     if (state_.sampled_step != state_.step) to_come.push_back("sample");
     if (rounds_->begins(state_)) to_come.push_back("mix");
@@ -215,7 +224,10 @@ Result<> Run::open_reports() {
   return {};
 }
 
-void Run::add_rounds() {
+// What changes on the way.
+void Run::add_stages() {
+  growth_.emplace(BatchGrowth::Parts{recipe(), axis_, corpus_->stream(), phases_, processes_.world(), reporter_});
+  phase_log_.emplace(recipe(), axis_, reporter_);
   rounds_.emplace(MixRounds::Parts{recipe(), axis_, corpus_->mixer(), corpus_->stream(), processes_.world(), reporter_});
 }
 
@@ -232,6 +244,7 @@ Result<> Run::train() {
                    .axis = axis_,
                    .stream = corpus_->stream(),
                    .rounds = *rounds_,
+                   .growth = *growth_,
                    .model = *model_,
                    .runner = *runner_,
                    .parameters = *parameters_,
@@ -239,7 +252,7 @@ Result<> Run::train() {
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),
-                   .observers = {&activity_, &reporter_, &evaluating, &sampling},
+                   .observers = {&activity_, &*phase_log_, &reporter_, &evaluating, &sampling},
                    .stop = stop_});
   return trainer.run(state_);
 }

@@ -18,6 +18,7 @@
 #include "plan/memory_plan.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
+#include "train/phase_log.h"
 #include "train/trainer.h"
 
 namespace trainhost {
@@ -66,9 +67,10 @@ class Run {
   Result<> load_model();
   Result<> restore(const StartOptions &options);
   Result<> restore_from(const std::string &checkpoint);
+  Result<> follow_batches();
   Result<> write_run_files();
   Result<> open_reports();
-  void add_rounds();
+  void add_stages();
   void add_evaluation();
   Fingerprints fingerprints() const;
 
@@ -98,6 +100,8 @@ class Run {
   Reporter reporter_;
   std::optional<TextGenerator> generator_;
   std::optional<MixRounds> rounds_;
+  std::optional<BatchGrowth> growth_;
+  std::optional<PhaseLog> phase_log_;
   std::optional<HeldOutEvaluation> evaluation_;
   std::optional<TextSampling> sampling_;
 };

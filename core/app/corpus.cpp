@@ -22,7 +22,7 @@ Result<std::unique_ptr<Corpus>> Corpus::assemble(const CheckedRecipe &checked, c
 
 std::vector<HeldOutSource> Corpus::held_out(const Recipe &recipe, const TokenAxis &axis) const {
   const auto &wanted = recipe.evaluation.sources;
-  const PhaseSpan &first = axis.phases().front();
+  const StepShape &first = axis.shape_of_step(0);
   std::vector<HeldOutSource> sources;
   for (uint32_t i = 0; i < recipe.sources.size(); ++i) {
     const std::string &name = recipe.sources[i].name;

@@ -27,9 +27,7 @@ struct Work {
 Work work_of(const Model &model, const TokenAxis &axis) {
   Work work;
   for (const th_parameter_info &info : model.parameters()) work.parameters += element_count(info);
-  uint64_t tokens = 0;
-  for (const PhaseSpan &phase : axis.phases()) tokens += (phase.end_step - phase.first_step) * phase.step_tokens();
-  work.operations = 3 * model.forward_flops_per_token() * static_cast<double>(tokens);
+  work.operations = 3 * model.forward_flops_per_token() * static_cast<double>(axis.total_tokens());
   return work;
 }
 
@@ -107,13 +105,13 @@ Result<> print_memory_plan(const CheckedRecipe &checked, const MemoryQuery &quer
   }
   const uint32_t recompute = recipe.training.recompute.value_or(choice.settings.recompute);
   const TokenAxis axis(recipe, ranks, choice.settings.micro_batch_tokens);
-  const PhaseSpan &phase = axis.phases().front();
+  const StepShape &first = axis.shape_of_step(0);
   const Work work = work_of(run.model, axis);
   if (query.json) {
     out << nlohmann::ordered_json{{"parameters", work.parameters},   {"tokens", recipe.run.tokens},
                                   {"steps", axis.total_steps()},     {"operations", work.operations},
                                   {"processes", query.processes},    {"sharding", recipe.parallel.sharding},
-                                  {"budget", budget.bytes},          {"micro_batch", phase.micro_batch_sequences * phase.sequence_length},
+                                  {"budget", budget.bytes},          {"micro_batch", first.micro_batch_sequences * first.sequence_length},
                                   {"recompute", recompute},          {"model_tells", run.model.tells_memory()},
                                   {"stages", facts_of(*choice.plan)}}
                .dump(2)

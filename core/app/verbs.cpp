@@ -124,11 +124,11 @@ Result<> check(const RecipeOptions &options, std::ostream &out) {
   TRAINHOST_TRY(const CheckedRecipe checked, read_and_check(options));
   const TokenAxis axis(checked.recipe);
   out << resolved_toml(checked.recipe) << "\n";
-  for (size_t i = 0; i < axis.phases().size(); ++i) {
-    const PhaseSpan &phase = axis.phases()[i];
+  for (const BatchSpan &span : axis.batches()) {
+    const auto &[phase, sequences, sequence_length, at_a_time] = span.shape;
     out << fmt::format("# phase {}: steps {} to {}, tokens {} to {}, {} sequences of {} tokens a step, {} at a time\n",
-                       checked.recipe.phases[i].name, phase.first_step, phase.end_step, phase.first_token, phase.end_token, phase.sequences,
-                       phase.sequence_length, phase.micro_batch_sequences);
+                       checked.recipe.phases[phase].name, span.first_step, span.end_step, span.first_token,
+                       span.first_token + (span.end_step - span.first_step) * span.shape.tokens(), sequences, sequence_length, at_a_time);
   }
   return {};
 }

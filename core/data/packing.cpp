@@ -89,7 +89,7 @@ void Packing::pieces(uint64_t window, std::vector<Piece> &out) const {
   }
 }
 
-Result<> Packing::append(uint64_t window, bool document_mask, const SampleId &id, TokenBatch &batch) const {
+Result<> Packing::append(uint64_t window, const Masks &masks, const SampleId &id, TokenBatch &batch) const {
   std::vector<Piece> window_pieces;
   pieces(window, window_pieces);
   const size_t first = batch.tokens.size(), end = first + sequence_length_;
@@ -111,16 +111,17 @@ Result<> Packing::append(uint64_t window, bool document_mask, const SampleId &id
     }
     std::copy(ids.begin(), ids.end() - 1, batch.tokens.begin() + static_cast<ptrdiff_t>(at));
     std::copy(ids.begin() + 1, ids.end(), batch.targets.begin() + static_cast<ptrdiff_t>(at));
-    for (uint32_t i = 0; i < piece.length; ++i) batch.loss_weights[at + i] = store_->counts(piece.begin + i + 1) ? 1.0f : 0.0f;
+    for (uint32_t i = 0; i < piece.length; ++i)
+      batch.loss_weights[at + i] = !masks.loss || store_->counts(piece.begin + i + 1) ? 1.0f : 0.0f;
     // A document that cannot see the next one has no way to foretell its first token.
-    if (document_mask && piece.last_target_is_foreign) batch.loss_weights[at + piece.length - 1] = 0.0f;
-    if (document_mask || at == first) begin_document();
-    if (document_mask)
+    if (masks.document && piece.last_target_is_foreign) batch.loss_weights[at + piece.length - 1] = 0.0f;
+    if (masks.document || at == first) begin_document();
+    if (masks.document)
       std::iota(batch.positions.begin() + static_cast<ptrdiff_t>(at), batch.positions.begin() + static_cast<ptrdiff_t>(at + piece.length),
                 0);
     at += piece.length;
   }
-  if (!document_mask) {
+  if (!masks.document) {
     std::iota(batch.positions.begin() + static_cast<ptrdiff_t>(first), batch.positions.end(), 0);
   } else if (at < end) {  // padding is a document of its own, so that nothing sees it
     begin_document();

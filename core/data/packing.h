@@ -43,9 +43,12 @@ class Packing {
   // The window's pieces in order, appended.
   void pieces(uint64_t window, std::vector<Piece> &out) const;
 
-  // Appends the window to a batch of this sequence length as its next sequence. Positions restart with each piece; with
-  // document_mask off they run through the window. Fails with kData for an id outside the vocabulary.
-  Result<> append(uint64_t window, bool document_mask, const SampleId &id, TokenBatch &batch) const;
+  struct Masks {
+    bool document = true;  // attention stops at the borders of documents: positions restart with each piece, else they run through
+    bool loss = true;      // only tokens that the store says count in the loss do, else all
+  };
+  // Appends the window to a batch of this sequence length as its next sequence. Fails with kData for an id outside the vocabulary.
+  Result<> append(uint64_t window, const Masks &masks, const SampleId &id, TokenBatch &batch) const;
 
  private:
   void pack_best_fit();

@@ -1,6 +1,7 @@
 #include "data/sample_stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -18,9 +19,9 @@ namespace {
 // Held-out windows come in an order that no run changes.
 constexpr uint64_t kHeldOutSeed = 0;
 
-// Steps with one mix, a phase or a round of one: as the mixer sees it, with where each source stands when it begins.
+// Steps with one mix, a phase, a piece of one whose mix moves, or a round: as the mixer sees it, with where each source stands when it
+// begins.
 struct Segment {
-  const PhaseSpan *phase;
   uint64_t first_step;
   PhaseMix mix;
   std::vector<const Packing *> packings;
@@ -33,6 +34,12 @@ struct Segment {
       if (mix.windows[i] > 0) start[i] = start[i].in(mix.windows[i]);
     }
   }
+};
+
+// A part of a phase with one mix.
+struct MixPiece {
+  uint64_t first_step, end_step;
+  std::vector<double> weights;
 };
 
 // The phase's mix as one share per source; equal shares when it has none, as in the recipe's reader.
@@ -48,7 +55,28 @@ std::vector<double> phase_weights(const Recipe &recipe, size_t phase) {
   return weights;
 }
 
-Result<> check_windows(const Recipe &recipe, size_t phase, const PhaseMix &mix, uint32_t sequences, uint32_t sequence_length) {
+// Where the mix moves, its line from the phase before, piece by piece; then the phase's own.
+std::vector<MixPiece> mix_pieces(const Recipe &recipe, const TokenAxis &axis, size_t phase) {
+  const PhaseSpan &span = axis.phases()[phase];
+  const std::vector<double> own = phase_weights(recipe, phase);
+  std::vector<MixPiece> pieces;
+  uint64_t step = span.first_step;
+  if (const std::optional<Amount> &over = recipe.phases[phase].overrides.mix_over) {
+    const std::vector<double> before = phase_weights(recipe, phase - 1);
+    for (uint32_t i = 0; i < kMixPieces; ++i) {
+      const double moved = (i + 0.5) / kMixPieces, length = axis.tokens_of(*over) * (i + 1) / kMixPieces;
+      const uint64_t end = std::min(axis.step_reaching(static_cast<double>(span.first_token) + length), span.end_step);
+      MixPiece piece{step, end, own};
+      for (size_t source = 0; source < own.size(); ++source) piece.weights[source] = std::lerp(before[source], own[source], moved);
+      if (step < end) pieces.push_back(std::move(piece));
+      step = end;
+    }
+  }
+  if (step < span.end_step) pieces.push_back({step, span.end_step, own});
+  return pieces;
+}
+
+Result<> check_windows(const Recipe &recipe, const PhaseMix &mix, const StepShape &shape) {
   uint64_t available = 0;
   for (size_t i = 0; i < mix.weights.size(); ++i) {
     if (mix.weights[i] <= 0) continue;
@@ -57,14 +85,14 @@ Result<> check_windows(const Recipe &recipe, size_t phase, const PhaseMix &mix, 
           ErrorKind::kData,
           fmt::format(
               "source \"{}\" has a share in phase \"{}\" but not one window of {} tokens; give it more text or a shorter sequence_length",
-              recipe.sources[i].name, recipe.phases[phase].name, sequence_length));
+              recipe.sources[i].name, recipe.phases[mix.phase].name, shape.sequence_length));
     }
     available += mix.windows[i];
   }
-  if (available < sequences) {
+  if (available < shape.sequences) {
     return failure(ErrorKind::kData, fmt::format("the sources of phase \"{}\" have {} windows of {} tokens together; one batch takes {}: "
                                                  "give them more text or make the batch smaller",
-                                                 recipe.phases[phase].name, available, sequence_length, sequences));
+                                                 recipe.phases[mix.phase].name, available, shape.sequence_length, shape.sequences));
   }
   return {};
 }
@@ -84,29 +112,76 @@ ReadingPosition ReadingPosition::after(uint64_t samples) const {
 }
 
 struct SampleStream::State {
+  const Recipe *recipe;
   const TokenAxis *axis;
   const PreparedData *data;
   const DatasetMixer *mixer;
   uint64_t seed;
-  bool document_mask;
   std::map<uint32_t, std::vector<Packing>> packings;  // sequence length -> one per source
-  std::vector<Segment> phases;
-  std::optional<Segment> round;  // takes the place of the phases
+  std::vector<Segment> segments;                      // that tile the steps
+  std::optional<Segment> round;                       // takes their place
 
-  const Segment &at(uint64_t step) const { return round ? *round : phases[axis->phase_of_step(step)]; }
+  const Segment &planned_at(uint64_t step) const { return *std::prev(std::ranges::upper_bound(segments, step, {}, &Segment::first_step)); }
+  const Segment &at(uint64_t step) const { return round ? *round : planned_at(step); }
 
-  const std::vector<Packing> &pack(const Recipe &recipe, uint32_t sequence_length) {
+  const std::vector<Packing> &pack(uint32_t sequence_length) {
     auto [entry, absent] = packings.try_emplace(sequence_length);
     if (absent) {
       for (const PreparedSource &source : data->sources) {
-        entry->second.emplace_back(*source.training, Packing::mode(recipe.packing.mode), sequence_length);
+        entry->second.emplace_back(*source.training, Packing::mode(recipe->packing.mode), sequence_length);
       }
     }
     return entry->second;
   }
 
-  // Where the sources stand after the segment's first `samples` samples.
-  Result<std::vector<ReadingPosition>> positions(const Segment &segment, uint64_t samples) const {
+  // Lays out the segments of all phases one after the other.
+  Result<> lay_out() {
+    segments.clear();
+    std::vector<ReadingPosition> position(data->sources.size());
+    for (uint32_t phase = 0; phase < axis->phases().size(); ++phase) {
+      for (const MixPiece &piece : mix_pieces(*recipe, *axis, phase)) {
+        TRAINHOST_TRY(Segment segment, make(phase, piece));
+        segment.start_from(position);
+        TRAINHOST_TRY(position, positions(segment, piece.end_step));
+        segments.push_back(std::move(segment));
+      }
+    }
+    return {};
+  }
+
+  Result<Segment> make(uint32_t phase, const MixPiece &piece) {
+    const PhaseSpan &span = axis->phases()[phase];
+    Segment segment{.first_step = piece.first_step, .mix = {}, .packings = {}, .start = {}};
+    segment.mix.phase = phase;
+    segment.mix.weights = piece.weights;
+    segment.mix.samples = samples_of(span, piece.first_step, piece.end_step);
+    for (const Packing &packing : pack(span.sequence_length)) {
+      segment.packings.push_back(&packing);
+      segment.mix.windows.push_back(packing.windows());
+    }
+    TRAINHOST_CHECK(check_windows(*recipe, segment.mix, largest_step(phase)));
+    return segment;
+  }
+
+  Packing::Masks masks(uint32_t phase) const {
+    return {.document = recipe->packing.document_mask, .loss = recipe->phases[phase].overrides.loss_on != "all"};
+  }
+
+  StepShape largest_step(uint32_t phase) const {
+    StepShape largest;
+    for (const StepShape &shape : axis->possible_shapes())
+      if (shape.phase == phase && shape.sequences > largest.sequences) largest = shape;
+    return largest;
+  }
+
+  // What a mixer may go by must not change with a batch that grows later.
+  uint64_t samples_of(const PhaseSpan &phase, uint64_t first_step, uint64_t end_step) const {
+    return phase.grows_by_itself ? phase.samples : axis->samples_between(first_step, end_step);
+  }
+
+  // Where the sources stand before a step, which is in the segment or the first after it.
+  Result<std::vector<ReadingPosition>> positions(const Segment &segment, uint64_t step) const {
+    const uint64_t samples = axis->samples_between(segment.first_step, step);
     TRAINHOST_TRY(const std::vector<uint64_t> counts, mixer->counts(segment.mix, samples));
     std::vector<ReadingPosition> positions = segment.start;
     for (size_t i = 0; i < positions.size(); ++i) {
@@ -127,7 +202,7 @@ struct SampleStream::State {
     for (uint64_t i = 0; i < count; ++i) {
       if (i % micro_batch_sequences == 0) batches.push_back(empty_batch(sequence_length));
       const uint64_t window = order(i);
-      TRAINHOST_CHECK(packing.append(window, document_mask, {source, 0, window}, batches.back()));
+      TRAINHOST_CHECK(packing.append(window, {.document = recipe->packing.document_mask}, {source, 0, window}, batches.back()));
     }
     for (TokenBatch &batch : batches) finish_batch(batch);
     return batches;
@@ -145,52 +220,43 @@ SampleStream::~SampleStream() = default;
 Result<std::unique_ptr<SampleStream>> SampleStream::create(const Recipe &recipe, const TokenAxis &axis, const PreparedData &data,
                                                            const DatasetMixer &mixer) {
   auto stream = std::unique_ptr<SampleStream>(new SampleStream);
-  stream->state_ = std::make_unique<State>(State{&axis, &data, &mixer, recipe.run.seed, recipe.packing.document_mask, {}, {}, {}});
-  State &state = *stream->state_;
-  std::vector<ReadingPosition> position(data.sources.size());
-  for (size_t i = 0; i < axis.phases().size(); ++i) {
-    const PhaseSpan &span = axis.phases()[i];
-    Segment phase{.phase = &span, .first_step = span.first_step, .mix = {}, .packings = {}, .start = {}};
-    phase.mix.phase = static_cast<uint32_t>(i);
-    phase.mix.samples = (span.end_step - span.first_step) * span.sequences;
-    for (const Packing &packing : state.pack(recipe, span.sequence_length)) {
-      phase.packings.push_back(&packing);
-      phase.mix.windows.push_back(packing.windows());
-    }
-    phase.mix.weights = phase_weights(recipe, i);
-    TRAINHOST_CHECK(check_windows(recipe, i, phase.mix, span.sequences, span.sequence_length));
-    phase.start_from(position);
-    TRAINHOST_TRY(position, state.positions(phase, phase.mix.samples));
-    state.phases.push_back(std::move(phase));
-  }
+  stream->state_ = std::make_unique<State>(State{&recipe, &axis, &data, &mixer, recipe.run.seed, {}, {}, {}});
+  TRAINHOST_CHECK(stream->state_->lay_out());
   return stream;
+}
+
+Result<> SampleStream::follow_axis() {
+  state_->round.reset();
+  return state_->lay_out();
 }
 
 void SampleStream::enter(const std::optional<MixRound> &round) {
   state_->round.reset();
   if (!round) return;
+  const PhaseSpan &phase = state_->axis->phases()[state_->axis->phase_of_step(round->first_step)];
   Segment segment = state_->at(round->first_step);
   segment.first_step = round->first_step;
   segment.mix.weights = round->weights;
-  segment.mix.samples = (round->end_step - round->first_step) * segment.phase->sequences;
+  segment.mix.samples = state_->samples_of(phase, round->first_step, round->end_step);
   segment.start_from(round->start);
   state_->round = std::move(segment);
 }
 
 Result<StepBatch> SampleStream::step(uint64_t step, Share share) const {
   const Segment &segment = state_->at(step);
-  const PhaseSpan &span = *segment.phase;
+  const StepShape &shape = state_->axis->shape_of_step(step);
   for (const PreparedSource &source : state_->data->sources) TRAINHOST_CHECK(source.training->check_unchanged());
 
-  std::vector<uint32_t> sources(span.sequences);
-  std::vector<uint64_t> ordinals(span.sequences);
-  TRAINHOST_CHECK(state_->mixer->plan(segment.mix, (step - segment.first_step) * span.sequences, sources, ordinals));
+  std::vector<uint32_t> sources(shape.sequences);
+  std::vector<uint64_t> ordinals(shape.sequences);
+  TRAINHOST_CHECK(state_->mixer->plan(segment.mix, state_->axis->samples_between(segment.first_step, step), sources, ordinals));
+  const Packing::Masks masks = state_->masks(shape.phase);
   StepBatch batch{step, {}};
-  for (uint32_t i = 0; i < span.sequences; ++i) {
-    if (i / span.micro_batch_sequences % share.of != share.index) continue;
-    if (i % span.micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(span.sequence_length));
+  for (uint32_t i = 0; i < shape.sequences; ++i) {
+    if (i / shape.micro_batch_sequences % share.of != share.index) continue;
+    if (i % shape.micro_batch_sequences == 0) batch.micro_batches.push_back(empty_batch(shape.sequence_length));
     const SampleId id = state_->sample(segment, sources[i], ordinals[i]);
-    TRAINHOST_CHECK(segment.packings[id.source]->append(id.window, state_->document_mask, id, batch.micro_batches.back()));
+    TRAINHOST_CHECK(segment.packings[id.source]->append(id.window, masks, id, batch.micro_batches.back()));
   }
   for (TokenBatch &micro_batch : batch.micro_batches) finish_batch(micro_batch);
   return batch;
@@ -204,11 +270,8 @@ std::vector<TokenBatch> SampleStream::held_out(uint32_t source, uint32_t sequenc
   return {};
 }
 
-const PhaseMix &SampleStream::mix(uint32_t phase) const { return state_->phases[phase].mix; }
+const PhaseMix &SampleStream::mix(uint64_t step) const { return state_->planned_at(step).mix; }
 
-Result<std::vector<ReadingPosition>> SampleStream::positions(uint64_t step) const {
-  const Segment &segment = state_->at(step);
-  return state_->positions(segment, (step - segment.first_step) * segment.phase->sequences);
-}
+Result<std::vector<ReadingPosition>> SampleStream::positions(uint64_t step) const { return state_->positions(state_->at(step), step); }
 
 }  // namespace trainhost

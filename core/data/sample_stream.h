@@ -36,16 +36,23 @@ struct MixRound {
   bool operator==(const MixRound &) const = default;
 };
 
+constexpr uint32_t kMixPieces = 32;
+
 class SampleStream {
  public:
   // Packs every source at every sequence length that a phase uses, and works out with mixer.counts where each phase continues each
-  // source, so that no window comes twice before all came once. The arguments must outlive the stream.
+  // source, so that no window comes twice before all came once. A mix that moves does so in kMixPieces pieces of the length over which it
+  // moves, each with the shares that the line has in its middle. The arguments must outlive the stream.
   // Where a phase has another sequence length, each source goes on at the same part of its epoch, rounded up to a window.
   // Errors: kData when a source with a share has no window, or all of a phase's sources together have less than one batch;
   // kPluginContract from the mixer.
   static Result<std::unique_ptr<SampleStream>> create(const Recipe &recipe, const TokenAxis &axis, const PreparedData &data,
                                                       const DatasetMixer &mixer);
   ~SampleStream();
+
+  // After the axis has grown (TokenAxis::grow): works out anew where the steps to come continue each source. Not while another thread uses
+  // the stream. Errors: the mixer's.
+  Result<> follow_axis();
 
   // From now on the stream is that of the round, whose steps alone may be asked for; without one, that of the phases with the recipe's
   // mixes, as in the beginning. Not while another thread uses the stream.
@@ -60,8 +67,8 @@ class SampleStream {
   // was opened.
   std::vector<TokenBatch> held_out(uint32_t source, uint32_t sequence_length, uint64_t max_tokens, uint32_t micro_batch_sequences) const;
 
-  // The phase's mix as the recipe has it.
-  const PhaseMix &mix(uint32_t phase) const;
+  // The mix at a step as the recipe has it.
+  const PhaseMix &mix(uint64_t step) const;
   // How far each source has been read before the step; in a round also at its end. Without one, as the mixes of the phases have it.
   Result<std::vector<ReadingPosition>> positions(uint64_t step) const;
 

@@ -54,6 +54,17 @@ class StreamConsole final : public Console {
     print(run_text(run, palette_));
   }
 
+  void phase(const PhaseReport &report) override {
+    std::lock_guard lock(mutex_);
+    print(phase_text(report, palette_));
+  }
+
+  void batch(const BatchReport &report) override {
+    std::lock_guard lock(mutex_);
+    run_.observe(report);
+    print(batch_text(report, palette_));
+  }
+
   void step(const StepReport &report) override {
     std::lock_guard lock(mutex_);
     run_.observe(report);

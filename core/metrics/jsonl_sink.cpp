@@ -33,12 +33,36 @@ class JsonlSink final : public MetricSink {
     write({{"kind", "change"}, {"step", change.step}, {"what", change.what}, {"before", change.before}, {"after", change.after}});
   }
 
+  void phase(const PhaseReport &report) override {
+    Json overrides = Json::object();
+    for (const auto &[key, value] : report.overrides) overrides[key] = value;
+    write({{"kind", "phase"},
+           {"step", report.step},
+           {"tokens", report.tokens},
+           {"phase", report.phase},
+           {"batch", report.batch_tokens},
+           {"sequence_length", report.sequence_length},
+           {"mix", report.mix},
+           {"overrides", std::move(overrides)}});
+  }
+
+  void batch(const BatchReport &report) override {
+    write({{"kind", "batch"},
+           {"step", report.step},
+           {"tokens", report.tokens},
+           {"before", report.before},
+           {"after", report.after},
+           {"total_steps", report.total_steps},
+           {"reason", report.reason}});
+  }
+
   void step(const StepReport &report) override {
     write({{"kind", "step"},
            {"step", report.step},
            {"tokens", report.tokens},
            {"phase", report.phase},
            {"stage", report.stage},
+           {"batch", report.batch_tokens},
            {"loss", report.loss},
            {"learning_rate", report.learning_rate},
            {"gradient_norm", report.gradient_norm},

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -22,11 +24,30 @@ struct RunChange {
   std::string what, before, after;
 };
 
+// A phase begins.
+struct PhaseReport {
+  uint64_t step = 0, tokens = 0;  // done when it begins
+  std::string phase;
+  uint64_t batch_tokens = 0;  // of its first step
+  uint32_t sequence_length = 0;
+  std::map<std::string, double> mix;                           // source -> share; where the mix moves, what it comes to
+  std::vector<std::pair<std::string, std::string>> overrides;  // "optimizer.beta2" and its value, as in the recipe
+};
+
+// The batch has grown by itself.
+struct BatchReport {
+  uint64_t step = 0, tokens = 0;   // done when it grows
+  uint64_t before = 0, after = 0;  // tokens in a step
+  uint64_t total_steps = 0;        // of the run, as it is laid out now
+  std::string reason;
+};
+
 struct StepReport {
   uint64_t step = 0;    // steps done, this one included
   uint64_t tokens = 0;  // consumed, this step's included
   std::string phase, stage;
-  double loss = 0;  // nats per counted token; NaN when the step was thrown away for it
+  uint64_t batch_tokens = 0;  // in this step
+  double loss = 0;            // nats per counted token; NaN when the step was thrown away for it
   double learning_rate = 0, gradient_norm = 0;
   bool skipped = false;  // no update was made
   double seconds = 0;    // of this step
@@ -69,6 +90,8 @@ class MetricSink {
   virtual ~MetricSink() = default;
   virtual void begin(const RunSummary &) {}
   virtual void change(const RunChange &) {}
+  virtual void phase(const PhaseReport &) {}
+  virtual void batch(const BatchReport &) {}
   virtual void step(const StepReport &) = 0;
   virtual void evaluation(const EvaluationReport &) = 0;
   virtual void mix(const MixReport &) {}

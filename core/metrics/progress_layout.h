@@ -24,6 +24,7 @@ class RunProgress {
  public:
   void begin(const RunSummary &run) { run_ = run; }
   void observe(const StepReport &report);
+  void observe(const BatchReport &report) { run_.total_steps = report.total_steps; }
 
   bool started() const { return last_.step > 0; }
   bool finished() const { return last_.step >= run_.total_steps; }

@@ -33,6 +33,24 @@ std::string run_text(const RunSummary &run, const Palette &palette) {
   return text;
 }
 
+std::string phase_text(const PhaseReport &report, const Palette &palette) {
+  std::string text = palette.strong(fmt::format("phase {}", printable(report.phase))) +
+                     fmt::format(" from step {}, {} tokens: {} tokens a step, sequences of {}\n", step_text(report.step),
+                                 count_text(static_cast<double>(report.tokens)), count_text(static_cast<double>(report.batch_tokens)),
+                                 report.sequence_length);
+  std::vector<std::string> parts;
+  for (const auto &[source, share] : report.mix)
+    if (share > 0) parts.push_back(fmt::format("{} {:.1f}%", printable(source), 100 * share));
+  for (const auto &[key, value] : report.overrides) parts.push_back(fmt::format("{} = {}", printable(key), printable(value)));
+  return text + fmt::format("  {}\n", fmt::join(parts, ", "));
+}
+
+std::string batch_text(const BatchReport &report, const Palette &palette) {
+  return palette.strong(fmt::format("batch of {} tokens", count_text(static_cast<double>(report.after)))) +
+         fmt::format(" in place of {} from step {}: {}\n", count_text(static_cast<double>(report.before)), step_text(report.step),
+                     printable(report.reason));
+}
+
 std::string sample_text(const TextSample &sample, const Palette &palette) {
   return palette.strong(fmt::format("sample at step {}", step_text(sample.step))) + "\n" +
          indented(palette.strong(printable(sample.prompt)) + printable(sample.continuation)) + "\n";

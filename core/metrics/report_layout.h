@@ -10,6 +10,8 @@
 namespace trainhost {
 
 std::string run_text(const RunSummary &run, const Palette &palette);
+std::string phase_text(const PhaseReport &report, const Palette &palette);
+std::string batch_text(const BatchReport &report, const Palette &palette);
 std::string sample_text(const TextSample &sample, const Palette &palette);
 
 // Evaluations as tables; a loss stands beside its change since the evaluation before.

@@ -30,6 +30,7 @@ class TensorboardSink final : public MetricSink {
     scalar(report.step, "train/loss", report.loss);
     scalar(report.step, "train/learning_rate", report.learning_rate);
     scalar(report.step, "train/gradient_norm", report.gradient_norm);
+    scalar(report.step, "train/batch", static_cast<double>(report.batch_tokens));
     scalar(report.step, "train/tokens_per_second", report.tokens_per_second);
   }
 

@@ -57,8 +57,14 @@ class ProcessPlan {
     timeline_.take(MemoryPart::kData, data_bytes());
     StepRehearsal rehearsal(run_.model, layout_, process_, timeline_);
     TRAINHOST_CHECK(take_state(rehearsal));
-    for (const PhaseSpan &phase : axis_.phases()) TRAINHOST_CHECK(rehearsal.train(batches_of(phase)));
-    TRAINHOST_CHECK(rehearsal.evaluate(batches_of(axis_.phases().front())));
+    std::vector<RehearsedBatches> rehearsed;
+    for (const StepShape &shape : axis_.possible_shapes()) {
+      const RehearsedBatches batches = batches_of(shape);
+      if (std::ranges::find(rehearsed, batches) != rehearsed.end()) continue;
+      TRAINHOST_CHECK(rehearsal.train(batches));
+      rehearsed.push_back(batches);
+    }
+    TRAINHOST_CHECK(rehearsal.evaluate(batches_of(axis_.shape_of_step(0))));
     return MemoryPlan::Stage{.peak = timeline_.peak(), .moment = timeline_.peak_moment()};
   }
 
@@ -68,13 +74,14 @@ class ProcessPlan {
   // The micro-batches under way.
   uint64_t uploaded_bytes() const {
     uint64_t tokens = 0;
-    for (const PhaseSpan &phase : axis_.phases()) tokens = std::max(tokens, uint64_t{phase.micro_batch_sequences} * phase.sequence_length);
+    for (const StepShape &shape : axis_.possible_shapes())
+      tokens = std::max(tokens, uint64_t{shape.micro_batch_sequences} * shape.sequence_length);
     return tokens * kBytesPerBatchToken * (process_.stages - process_.stage);
   }
 
   uint64_t host_data_bytes() const {
     uint64_t step_tokens = 0;
-    for (const PhaseSpan &phase : axis_.phases()) step_tokens = std::max(step_tokens, phase.step_tokens());
+    for (const StepShape &shape : axis_.possible_shapes()) step_tokens = std::max(step_tokens, shape.tokens());
     // Those ready, the one being built and the one in use.
     const uint64_t ahead = (kStepsAhead + 2) * step_tokens / process_.ranks;
     const auto &evaluated = run_.recipe.evaluation.sources;
@@ -130,12 +137,12 @@ class ProcessPlan {
     return floats;
   }
 
-  RehearsedBatches batches_of(const PhaseSpan &phase) const {
-    const uint32_t at_a_time = phase.micro_batch_sequences;
-    const uint32_t all = (phase.sequences + at_a_time - 1) / at_a_time, own = (all + process_.ranks - 1) / process_.ranks;
+  RehearsedBatches batches_of(const StepShape &shape) const {
+    const uint32_t at_a_time = shape.micro_batch_sequences;
+    const uint32_t all = (shape.sequences + at_a_time - 1) / at_a_time, own = (all + process_.ranks - 1) / process_.ranks;
     // Without a tree to grow, exchanges and stages are as full as they get after a few.
     const uint32_t enough = process_.reduction == Reduction::kFixed ? kMostRehearsed : 2 * process_.stages + 3;
-    return {.sequences = at_a_time, .sequence_length = phase.sequence_length, .count = std::min(own, enough)};
+    return {.sequences = at_a_time, .sequence_length = shape.sequence_length, .count = std::min(own, enough)};
   }
 
   const PlannedRun &run_;

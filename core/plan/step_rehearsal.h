@@ -32,6 +32,7 @@ struct RehearsedProcess {
 struct RehearsedBatches {
   uint32_t sequences = 0, sequence_length = 0;  // of one
   uint32_t count = 0;                           // of a step, in this process
+  bool operator==(const RehearsedBatches &) const = default;
 };
 
 class StepRehearsal {

@@ -11,6 +11,8 @@
 namespace trainhost {
 namespace {
 
+constexpr uint64_t kMostLevels = 1024;  // of a ramp
+
 template <class Items>
 std::vector<std::string> names_of(const Items &items) {
   std::vector<std::string> names;
@@ -46,6 +48,11 @@ class Search {
  private:
   bool given(const std::string &path) const { return recipe_.given.contains(path); }
   bool refused(const std::string &path) const { return given(path) && mistakes_.at(recipe_.given.at(path)); }
+  bool refused_within(const std::string &path) const {
+    return std::ranges::any_of(recipe_.given, [&](const auto &entry) {
+      return (entry.first == path || entry.first.starts_with(path + ".")) && mistakes_.at(entry.second);
+    });
+  }
 
   // The first of the paths that was written: where the user can mend what is wrong between them.
   Position position(std::initializer_list<std::string> paths) const {
@@ -90,9 +97,22 @@ class Search {
       const std::string path = fmt::format("phase.{}", i);
       in_mix(*recipe_.phases[i].overrides.mix, path + ".mix");
       placed &= has_end(i, path);
-      placed &= has_batch(recipe_.phases[i].overrides, path);
+      placed &= has_batch(i, path);
+      in_mix_over(i, path + ".mix_over");
+      in_loss_on(recipe_.phases[i].overrides, path + ".loss_on");
     }
     if (placed && !refused("run.tokens")) in_order();
+  }
+
+  void in_mix_over(size_t phase, const std::string &path) {
+    if (phase > 0 || !given(path) || refused(path)) return;
+    mistakes_.add(position({path}), "`phase.mix_over`: before the first phase there is no mix that this one's could come from");
+  }
+
+  void in_loss_on(const Overrides &overrides, const std::string &path) {
+    if (overrides.loss_on != "answers" || refused(path)) return;
+    if (std::ranges::any_of(recipe_.sources, [](const Source &source) { return source.loss_on == "answers"; })) return;
+    mistakes_.add(position({path}), "`phase.loss_on`: \"answers\" needs a [[source]] with loss_on = \"answers\"");
   }
 
   void in_mix(const std::map<std::string, double> &mix, const std::string &path) {
@@ -121,24 +141,20 @@ class Search {
     return last != given(until);
   }
 
-  bool has_batch(const Overrides &overrides, const std::string &path) {
+  bool has_batch(size_t phase, const std::string &path) {
+    const Overrides &overrides = recipe_.phases[phase].overrides;
     const std::string own_batch = path + ".batch", own_length = path + ".sequence_length";
-    if (refused(own_batch) || refused(own_length)) return false;
-    if (!given(own_batch) && refused("training.batch")) return false;
-    if (!given(own_length) && refused("packing.sequence_length")) return false;
-    const uint64_t batch = overrides.batch_tokens.value_or(recipe_.training.batch_tokens);
+    const std::string batch_path = overrides.batch ? own_batch : "training.batch";
+    if (refused_within(batch_path) || refused(given(own_length) ? own_length : "packing.sequence_length")) return false;
+    const Batch &batch = batch_of(recipe_, phase);
     const uint64_t length = overrides.sequence_length.value_or(recipe_.packing.sequence_length);
     const Position where = position({own_batch, own_length, "training.batch", "packing.sequence_length", "run.tokens"});
-    const bool whole = batch % length == 0;
-    if (!whole) {
-      const uint64_t below = batch / length * length;
-      mistakes_.add(where, fmt::format("a batch of {} tokens is not made of whole sequences of {} tokens; the nearest that are: {}{}",
-                                       batch, length, below == 0 ? "" : fmt::format("{} and ", below), below + length));
-    }
-    const bool fits = refused("run.tokens") || batch <= recipe_.run.tokens;
+    if (!can_grow(batch, where)) return false;
+    const bool whole = are_whole_sequences(batch, length, where);
+    const bool fits = refused("run.tokens") || batch.tokens <= recipe_.run.tokens;
     if (!fits)
       mistakes_.add(position({"run.tokens", own_batch, "training.batch"}),
-                    fmt::format("a run of {} tokens is shorter than one batch of {} tokens", recipe_.run.tokens, batch));
+                    fmt::format("a run of {} tokens is shorter than one batch of {} tokens", recipe_.run.tokens, batch.tokens));
     const uint64_t micro_batch = recipe_.training.micro_batch_tokens;
     if (micro_batch != 0 && micro_batch < length)
       mistakes_.add(position({"training.micro_batch"}),
@@ -146,8 +162,42 @@ class Search {
     return whole && fits;
   }
 
+  // Whether the batch gets from the first of its sizes to the largest.
+  bool can_grow(const Batch &batch, const Position &where) {
+    if (batch.rule == "constant" || batch.rule == "levels") return true;
+    if (batch.most <= batch.tokens) {
+      mistakes_.add(where, fmt::format("a batch that grows from {} to {} tokens does not grow; expected `to` above `from`", batch.tokens,
+                                       batch.most));
+      return false;
+    }
+    if (batch.rule == "ramp") {
+      if ((batch.most - batch.tokens) % batch.by == 0 && (batch.most - batch.tokens) / batch.by < kMostLevels) return true;
+      mistakes_.add(where, fmt::format("a batch does not get from {} to {} tokens by {} at a time; expected a number that divides {}, at "
+                                       "most {} times",
+                                       batch.tokens, batch.most, batch.by, batch.most - batch.tokens, kMostLevels - 1));
+      return false;
+    }
+    uint64_t doubled = batch.tokens;
+    while (doubled < batch.most) doubled *= 2;
+    if (doubled == batch.most) return true;
+    mistakes_.add(where, fmt::format("a batch that doubles from {} tokens does not get to {}; the nearest that it gets to: {} and {}",
+                                     batch.tokens, batch.most, doubled / 2, doubled));
+    return false;
+  }
+
+  bool are_whole_sequences(const Batch &batch, uint64_t length, const Position &where) {
+    const std::vector<uint64_t> sizes = batch.sizes();
+    const auto cut = std::ranges::find_if(sizes, [&](uint64_t size) { return size % length != 0; });
+    if (cut == sizes.end()) return true;
+    const uint64_t below = *cut / length * length;
+    mistakes_.add(where, fmt::format("a batch of {} tokens is not made of whole sequences of {} tokens; the nearest that are: {}{}", *cut,
+                                     length, below == 0 ? "" : fmt::format("{} and ", below), below + length));
+    return false;
+  }
+
   void in_order() {
     const TokenAxis axis(recipe_);
+    for (size_t i = 0; i < recipe_.phases.size(); ++i) in_levels(i, axis);
     for (size_t i = 0; i < axis.phases().size(); ++i) {
       const PhaseSpan &span = axis.phases()[i];
       if (span.end_step > span.first_step || i == 0) continue;
@@ -157,6 +207,23 @@ class Search {
       mistakes_.add(where, fmt::format("phase {} has no step: {} before it goes up to token {} of {}", quotation(recipe_.phases[i].name),
                                        quotation(recipe_.phases[i - 1].name), span.first_token, recipe_.run.tokens));
     }
+  }
+
+  // Levels must follow one another, and a ramp must begin before it ends.
+  void in_levels(size_t phase, const TokenAxis &axis) {
+    const std::optional<Batch> &own = recipe_.phases[phase].overrides.batch;
+    const Batch &batch = batch_of(recipe_, phase);
+    double before = own ? static_cast<double>(axis.phases()[phase].first_token) : 0;
+    const auto follows = [&](const Amount &until) {
+      const double end = axis.tokens_of(until);
+      if (end > before) return before = end, true;
+      mistakes_.add(until.position, fmt::format("expected more than the {:.0f} tokens at which {} begins, found {}", before,
+                                                batch.rule == "ramp" ? "the ramp" : "the level", quotation(until.text)));
+      return false;
+    };
+    if (batch.until) follows(*batch.until);
+    for (const Batch::Level &level : batch.levels)
+      if (level.until && !follows(*level.until)) return;
   }
 
   void in_evaluation() {

@@ -21,8 +21,10 @@ constexpr uint64_t kLargestInteger = std::numeric_limits<int64_t>::max();
 template <class Fields, class Overrides>
 void visit_overrides(Fields &fields, Overrides &overrides) {
   fields.mix("mix", overrides.mix);
-  fields.tokens("batch", overrides.batch_tokens, 1, kMostBatchTokens);
+  fields.amount("mix_over", overrides.mix_over);
+  fields.batch("batch", overrides.batch);
   fields.integer("sequence_length", overrides.sequence_length, 2, kLongestSequence);
+  fields.choice("loss_on", overrides.loss_on, {"all", "answers"});
   fields.parameters("optimizer", overrides.optimizer);
   fields.parameters("schedule", overrides.schedule);
 }
@@ -70,7 +72,7 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     visit_overrides(fields, phase.overrides);
   });
   sections.table("training", [&](auto &fields) {
-    fields.tokens("batch", recipe.training.batch_tokens, 1, kMostBatchTokens);
+    fields.batch("batch", recipe.training.batch);
     fields.tokens_or_auto("micro_batch", recipe.training.micro_batch_tokens, 1, kMostBatchTokens);
     fields.number("gradient_clip", recipe.training.gradient_clip, 0);
     fields.choice("on_spike", recipe.training.on_spike, {"skip", "continue"});

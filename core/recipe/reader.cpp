@@ -68,7 +68,7 @@ void report_unknown_keys(Reading &reading) {
   for (const auto &[table, key, position, known] : reading.unknown_keys) {
     std::string hint = reading.mistakes.did_you_mean(key, known);
     for (const std::string &other : reading.known_keys)
-      if (hint.empty() && other.ends_with("." + key)) hint = fmt::format("; did you mean `{}`?", other);
+      if (hint.empty() && other.ends_with("." + key) && other != table + "." + key) hint = fmt::format("; did you mean `{}`?", other);
     if (hint.empty()) hint = fmt::format("; known are {}", fmt::join(known, ", "));
     reading.mistakes.add(position, fmt::format("`{}{}{}`: unknown key{}", table, table.empty() ? "" : ".", key, hint));
   }

@@ -9,8 +9,10 @@ void lay_over(Parameters &below, const Parameters &above) {
 
 void lay_over(Overrides &below, const Overrides &above) {
   if (above.mix) below.mix = above.mix;
-  if (above.batch_tokens) below.batch_tokens = above.batch_tokens;
+  if (above.mix_over) below.mix_over = above.mix_over;
+  if (above.batch) below.batch = above.batch;
   if (above.sequence_length) below.sequence_length = above.sequence_length;
+  if (above.loss_on) below.loss_on = above.loss_on;
   lay_over(below.optimizer, above.optimizer);
   lay_over(below.schedule, above.schedule);
 }
@@ -29,6 +31,19 @@ std::string to_string(const RecipeError &error) {
   const Position &position = error.position;
   const std::string place = position.line == 0 ? "" : ":" + std::to_string(position.line) + ":" + std::to_string(position.column);
   return position.file + place + ": " + error.message;
+}
+
+std::vector<uint64_t> Batch::sizes() const {
+  std::vector<uint64_t> sizes;
+  for (const Level &level : levels) sizes.push_back(level.tokens);
+  if (levels.empty()) sizes.push_back(tokens);
+  while (sizes.back() < most) sizes.push_back(rule == "ramp" ? sizes.back() + by : 2 * sizes.back());
+  return sizes;
+}
+
+const Batch &batch_of(const Recipe &recipe, size_t phase) {
+  const std::optional<Batch> &own = recipe.phases[phase].overrides.batch;
+  return own ? *own : recipe.training.batch;
 }
 
 std::optional<size_t> phase_ending_at(const Recipe &recipe, const std::string &text) {

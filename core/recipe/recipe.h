@@ -43,6 +43,8 @@ struct Parameter {
 };
 using Parameters = std::map<std::string, Parameter>;
 
+std::string to_toml(const ParameterValue &value);  // as in a recipe: text in quotation marks
+
 // A [table] that names a plugin, with all its other keys. `plugin` is a shipped name, a reverse-DNS id or a path (absolute here).
 struct PluginChoice {
   std::string plugin;
@@ -61,11 +63,38 @@ struct Source {
   Position position;
 };
 
+// How many tokens a step has: always as many, or more as the run goes on.
+struct Batch {
+  struct Level {
+    uint64_t tokens = 0;
+    std::optional<Amount> until;  // end on the run's token axis; the last level has none
+  };
+  // constant; levels: as listed; ramp: from `tokens` to `most` in equal lengths. Three grow by themselves, doubling from `tokens` to
+  // `most`: loss: up to what a law makes of the training loss; stall: when the loss stands still; seesaw: where the learning rate has
+  // halved.
+  std::string rule = "constant";
+  uint64_t tokens = 8192, most = 8192;  // the first and the largest; equal for constant
+  std::vector<Level> levels = {};       // of levels
+  uint64_t by = 0;                      // ramp: how much it grows at a time
+  std::optional<Amount> until = {};     // ramp: where it reaches `most`
+  std::optional<Amount> every = {};     // loss, stall: how often to look
+  double scale = 1.21e9;                // loss: tokens = scale / loss^exponent (MiniCPM, arXiv 2404.06395, A.2)
+  double exponent = 6.24;
+  double improvement = 0.01;  // stall: the loss falls by a smaller share from one look to the next
+
+  static Batch constant(uint64_t tokens) { return {.tokens = tokens, .most = tokens}; }
+  bool grows_by_itself() const { return rule == "loss" || rule == "stall" || rule == "seesaw"; }
+  // All that a step may have, from the first to the last.
+  std::vector<uint64_t> sizes() const;
+};
+
 // What a phase or branch changes; what it does not name stays as it stands above.
 struct Overrides {
   std::optional<std::map<std::string, double>> mix;  // source name -> share, sums to 1 after normalising
-  std::optional<uint64_t> batch_tokens;
+  std::optional<Amount> mix_over;                    // length over which the mix moves from that of the phase before to this one
+  std::optional<Batch> batch;
   std::optional<uint32_t> sequence_length;
+  std::optional<std::string> loss_on;  // all: every token counts; answers: as each source says
   Parameters optimizer, schedule;
 };
 
@@ -109,7 +138,7 @@ struct Recipe {
   } packing;
   std::vector<Phase> phases;  // at least one; they tile the token axis
   struct Training {
-    uint64_t batch_tokens = 8192;
+    Batch batch;
     uint64_t micro_batch_tokens = 0;    // 0: auto
     double gradient_clip = 1.0;         // 0: none
     std::string on_spike = "skip";      // skip, continue
@@ -150,6 +179,9 @@ struct Recipe {
   // counted from 0). What is absent here has its default. Parameters keep their own positions.
   std::map<std::string, Position> given;
 };
+
+// What the steps of the phase have: as it says itself, or as [training] does.
+const Batch &batch_of(const Recipe &recipe, size_t phase);
 
 // The index of PHASE for the text "end of PHASE"; nothing when the text is not of this form or names no phase.
 std::optional<size_t> phase_ending_at(const Recipe &recipe, const std::string &text);

@@ -35,6 +35,27 @@ std::string toml_array(const std::vector<std::string> &texts) {
   return array + "]";
 }
 
+std::string toml_levels(const std::vector<Batch::Level> &levels) {
+  std::string array;
+  for (const Batch::Level &level : levels) {
+    const std::string until = level.until ? ", until = " + quotation(level.until->text) : "";
+    array += (array.empty() ? "{ tokens = " : ", { tokens = ") + std::to_string(level.tokens) + until + " }";
+  }
+  return "[" + array + "]";
+}
+
+std::string toml_batch(const Batch &batch) {
+  if (batch.rule == "constant") return std::to_string(batch.tokens);
+  if (batch.rule == "levels") return toml_levels(batch.levels);
+  std::string table =
+      "{ rule = " + quotation(batch.rule) + ", from = " + std::to_string(batch.tokens) + ", to = " + std::to_string(batch.most);
+  if (batch.rule == "ramp") table += ", by = " + std::to_string(batch.by) + ", until = " + quotation(batch.until->text);
+  if (batch.every) table += ", every = " + quotation(batch.every->text);
+  if (batch.rule == "loss") table += ", scale = " + toml_number(batch.scale) + ", exponent = " + toml_number(batch.exponent);
+  if (batch.rule == "stall") table += ", improvement = " + toml_number(batch.improvement);
+  return table + " }";
+}
+
 // A visitor of the sections and of their fields, see fields.h.
 class Writer {
  public:
@@ -62,6 +83,9 @@ class Writer {
   void reference(const char *key, const std::string &value) { text(key, value); }
   void directory(const char *key, const std::string &value) { text(key, value); }
   void choice(const char *key, const std::string &value, std::initializer_list<const char *>) { text(key, value); }
+  void choice(const char *key, const std::optional<std::string> &value, std::initializer_list<const char *>) {
+    if (value) text(key, *value);
+  }
   void boolean(const char *key, bool value) { write(key, value ? "true" : "false"); }
   void integer(const char *key, const auto &value, uint64_t, uint64_t) { write_integer(key, value); }
   void tokens(const char *key, const auto &value, uint64_t, uint64_t) { write_integer(key, value); }
@@ -94,6 +118,10 @@ class Writer {
     for (const auto &[source, share] : *value) shares += (shares.empty() ? " " : ", ") + toml_key(source) + " = " + toml_number(share);
     write(key, "{" + shares + " }");
   }
+  void batch(const char *key, const Batch &value) { write(key, toml_batch(value)); }
+  void batch(const char *key, const std::optional<Batch> &value) {
+    if (value) batch(key, *value);
+  }
   void parameters(const char *key, const Parameters &value) {
     for (const auto &[name, parameter] : value) write(std::string(key) + "." + toml_key(name), parameter);
   }
@@ -107,9 +135,7 @@ class Writer {
     text_ += key + " = " + value + (given || !marks_defaults_ ? "" : "  # default") + "\n";
   }
   void write(const std::string &key, const std::string &value) { write_line(key, value, recipe_.given.contains(path_ + "." + key)); }
-  void write(const std::string &key, const Parameter &parameter) {
-    write_line(key, std::visit(ParameterText(), parameter.value), parameter.given);
-  }
+  void write(const std::string &key, const Parameter &parameter) { write_line(key, to_toml(parameter.value), parameter.given); }
   void write_integer(const char *key, uint64_t value) { write(key, std::to_string(value)); }
   template <class Integer>
   void write_integer(const char *key, const std::optional<Integer> &value) {
@@ -128,6 +154,8 @@ std::string written(const Recipe &recipe, bool marks_defaults) {
 }
 
 }  // namespace
+
+std::string to_toml(const ParameterValue &value) { return std::visit(ParameterText(), value); }
 
 std::string resolved_toml(const Recipe &recipe) { return written(recipe, true); }
 

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "recipe/fields.h"
+
 namespace trainhost {
 namespace {
 
@@ -36,6 +38,10 @@ const Value *TableReader::take_required(const std::string &key) {
 
 void TableReader::refuse(const std::string &key, const Value &value, const std::string &reason) {
   reading_.mistakes.add(value.position, fmt::format("`{}`: {}", below(name_, key), reason));
+}
+
+void TableReader::require(const std::string &key) {
+  if (!table_.contains(key)) reading_.mistakes.add(position_, fmt::format("`{}` is missing", below(name_, key)));
 }
 
 const Array *TableReader::elements(const std::string &key, const Value &value, const std::string &expected) {
@@ -170,6 +176,72 @@ void TableReader::mix(const std::string &key, std::optional<std::map<std::string
     double &place = (*out)[source] = NAN;  // while refused: then the sum says nothing
     convert_into(place, below(key, source), share, [](const Value &number) { return to_number(number, 0, kLargestShare); });
   }
+}
+
+Batch TableReader::read_batch(const std::string &key, const Value &value) {
+  if (const auto *levels = std::get_if<Array>(&value.data)) return read_levels(key, *levels);
+  if (std::holds_alternative<Table>(value.data)) return read_rule(key, value);
+  Batch batch;
+  convert_into(batch.tokens, key, value, [](const Value &tokens) {
+    return to_tokens(tokens, 1, kMostBatchTokens,
+                     ", an array of levels such as { tokens = 4096, until = \"10%\" }, or a table with a rule");
+  });
+  batch.most = batch.tokens;
+  return batch;
+}
+
+Batch TableReader::read_levels(const std::string &key, const Array &levels) {
+  Batch batch{.rule = "levels"};
+  if (levels.empty())
+    reading_.mistakes.add(reading_.given.at(below(path_, key)),
+                          fmt::format("`{}`: expected at least one level, found none", below(name_, key)));
+  for (const Value &element : levels) {
+    const std::string path = fmt::format("{}.{}", below(path_, key), batch.levels.size());
+    Batch::Level &level = batch.levels.emplace_back();
+    if (!std::holds_alternative<Table>(element.data)) {
+      refuse(key, element, unlike("a level such as { tokens = 4096, until = \"10%\" }", element).value());
+      continue;
+    }
+    TableReader reader(element, below(name_, key), path, reading_);
+    reader.require("tokens");
+    reader.tokens("tokens", level.tokens, 1, kMostBatchTokens);
+    reader.amount("until", level.until);
+    reader.finish();
+    const bool last = &element == &levels.back();
+    if (last == level.until.has_value())
+      refuse(key, element, last ? "the last level goes on, so it has no `until`" : "a level that others follow needs `until`");
+  }
+  if (levels.empty()) return batch;
+  batch.tokens = batch.levels.front().tokens;
+  batch.most = batch.levels.back().tokens;
+  return batch;
+}
+
+// Each rule has keys of its own; another one's are unknown.
+Batch TableReader::read_rule(const std::string &key, const Value &rule) {
+  Batch batch;
+  TableReader reader(rule, below(name_, key), below(path_, key), reading_);
+  for (const char *required : {"rule", "from", "to"}) reader.require(required);
+  reader.choice("rule", batch.rule, {"ramp", "loss", "stall", "seesaw"});
+  reader.tokens("from", batch.tokens, 1, kMostBatchTokens);
+  reader.tokens("to", batch.most, 1, kMostBatchTokens);
+  batch.by = batch.tokens;
+  if (batch.rule == "ramp") {
+    reader.tokens("by", batch.by, 1, kMostBatchTokens);
+    reader.require("until");
+    reader.amount("until", batch.until);
+  }
+  if (batch.rule == "loss" || batch.rule == "stall") {
+    batch.every = Amount{0.01, Amount::Unit::kShare, "1%", {}};
+    reader.amount("every", batch.every);
+  }
+  if (batch.rule == "loss") {
+    reader.number("scale", batch.scale, 0);
+    reader.number("exponent", batch.exponent, 0);
+  }
+  if (batch.rule == "stall") reader.number("improvement", batch.improvement, 0, 1);
+  reader.finish();
+  return batch;
 }
 
 void TableReader::plugin(const std::string &key, std::string &out) {

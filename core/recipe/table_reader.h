@@ -67,9 +67,12 @@ class TableReader {
   void folders(const std::string &key, std::vector<std::string> &out);                  // the same; may be none
   void pins(const std::string &key, std::map<std::string, std::string> &out);           // id -> the digits after "sha256:"
   void mix(const std::string &key, std::optional<std::map<std::string, double>> &out);  // shares as written
-  void plugin(const std::string &key, std::string &out);                                // a path becomes absolute
-  void parameters(const std::string &key, Parameters &out);                             // of the table below this one
-  void remaining_parameters(Parameters &out);                                           // all keys not taken so far
+  void batch(const std::string &key, auto &out) {
+    if (const Value *value = take(key)) out = read_batch(key, *value);
+  }
+  void plugin(const std::string &key, std::string &out);     // a path becomes absolute
+  void parameters(const std::string &key, Parameters &out);  // of the table below this one
+  void remaining_parameters(Parameters &out);                // all keys not taken so far
 
   const Position &position() const { return position_; }
   // The value of a key as it is, or null.
@@ -89,6 +92,10 @@ class TableReader {
       refuse(key, value, converted.error());
   }
   void read_paths(const std::string &key, const Array &array, std::vector<std::string> &out);
+  void require(const std::string &key);
+  Batch read_batch(const std::string &key, const Value &value);
+  Batch read_levels(const std::string &key, const Array &levels);
+  Batch read_rule(const std::string &key, const Value &rule);
   // The elements of an array, or null after a mistake.
   const Array *elements(const std::string &key, const Value &value, const std::string &expected);
   const Value *take_required(const std::string &key);

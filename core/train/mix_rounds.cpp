@@ -58,9 +58,8 @@ Result<uint64_t> MixRounds::enter(TrainState &state) {
 
 uint64_t MixRounds::end_of_round(uint64_t first_step) const {
   const PhaseSpan &span = parts_.axis.phases()[parts_.axis.phase_of_step(first_step)];
-  const double steps = std::max(1.0, std::ceil(parts_.mixer.rounds()->tokens / static_cast<double>(span.step_tokens())));
-  const uint64_t left = span.end_step - first_step;
-  return first_step + (steps < static_cast<double>(left) ? static_cast<uint64_t>(steps) : left);
+  const double end = static_cast<double>(parts_.axis.tokens_at_step(first_step)) + parts_.mixer.rounds()->tokens;
+  return std::clamp(parts_.axis.step_reaching(end), first_step + 1, span.end_step);
 }
 
 RoundBefore MixRounds::learnt(const TrainState &state) const {

@@ -38,7 +38,7 @@ class MixRounds {
   Result<uint64_t> enter(TrainState &state);
 
  private:
-  const PhaseMix &phase_at(uint64_t step) const { return parts_.stream.mix(parts_.axis.phase_of_step(step)); }
+  const PhaseMix &phase_at(uint64_t step) const { return parts_.stream.mix(step); }
   bool belongs(const MixProgress &mix) const;
   bool goes_on(const MixRound &round, uint64_t step) const;
   uint64_t end_of_round(uint64_t first_step) const;

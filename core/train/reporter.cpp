@@ -18,6 +18,16 @@ void Reporter::change(const RunChange &change) {
   for (MetricSink *sink : sinks_) sink->change(change);
 }
 
+void Reporter::phase(const PhaseReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->phase(report);
+}
+
+void Reporter::batch(const BatchReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->batch(report);
+}
+
 Result<> Reporter::after_step(TrainState &, const StepReport &report) {
   std::lock_guard lock(mutex_);
   step_ = report.step;

@@ -18,6 +18,8 @@ class Reporter : public TrainObserver {
 
   void begin_run(const RunSummary &summary);
   void change(const RunChange &change);
+  void phase(const PhaseReport &report);
+  void batch(const BatchReport &report);
   Result<> after_step(TrainState &state, const StepReport &report) override;
   Result<> before_checkpoint() override;
   void evaluation(const EvaluationReport &report);

@@ -37,7 +37,37 @@ MixProgress mix_from_json(const nlohmann::json &json, uint64_t step) {
   return mix;
 }
 
+nlohmann::ordered_json batch_to_json(const BatchProgress &batch) {
+  nlohmann::ordered_json json;
+  json["grown"] = nlohmann::ordered_json::array();
+  for (const GrownBatch &grown : batch.grown) json["grown"].push_back({grown.from_token, grown.tokens});
+  json["loss_sum"] = batch.loss_sum;
+  json["steps"] = batch.steps;
+  json["loss_before"] = batch.loss_before;
+  return json;
+}
+
+BatchProgress batch_from_json(const nlohmann::json &json) {
+  BatchProgress batch;
+  for (const auto &grown : json.at("grown")) batch.grown.push_back({grown.at(0).get<uint64_t>(), grown.at(1).get<uint64_t>()});
+  json.at("loss_sum").get_to(batch.loss_sum);
+  json.at("steps").get_to(batch.steps);
+  json.at("loss_before").get_to(batch.loss_before);
+  return batch;
+}
+
 }  // namespace
+
+void BatchProgress::learn(double loss) {
+  loss_sum += loss;
+  ++steps;
+}
+
+void BatchProgress::look() {
+  loss_before = mean_loss();
+  loss_sum = 0;
+  steps = 0;
+}
 
 void MixProgress::add(size_t source, double loss, uint64_t counted) {
   if (!std::isfinite(loss)) return;
@@ -59,6 +89,7 @@ std::string TrainState::to_json() const {
   for (const Skipped &range : skipped) json["skipped"].push_back({range.first, range.end});
   json["losses"] = spikes.losses;
   json["gradient_norms"] = spikes.gradient_norms;
+  if (batch != BatchProgress()) json["batch"] = batch_to_json(batch);
   if (mix) json["mix"] = mix_to_json(*mix, step);
   return json.dump();
 }
@@ -74,6 +105,7 @@ Result<TrainState> TrainState::from_json(const std::string &text, uint64_t step)
   for (const auto &range : json.at("skipped")) state.skipped.push_back({range.at(0).get<uint64_t>(), range.at(1).get<uint64_t>()});
   json.at("losses").get_to(state.spikes.losses);
   json.at("gradient_norms").get_to(state.spikes.gradient_norms);
+  if (json.contains("batch")) state.batch = batch_from_json(json["batch"]);
   if (json.contains("mix")) state.mix = mix_from_json(json["mix"], step);
   return state;
 } catch (const nlohmann::json::exception &problem) {

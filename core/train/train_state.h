@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "data/sample_stream.h"
+#include "recipe/token_axis.h"
 #include "train/spike_guard.h"
 
 namespace trainhost {
@@ -23,6 +24,22 @@ struct MixProgress {
   void add(size_t source, double loss, uint64_t counted);
 };
 
+// Where a batch that grows by itself stands.
+struct BatchProgress {
+  std::vector<GrownBatch> grown;  // all so far, in order
+  double loss_sum = 0;            // of the steps since the last look
+  uint64_t steps = 0;             // that have a loss
+  double loss_before = 0;         // the mean at the last look; 0: there was none
+
+  void learn(double loss);
+  double mean_loss() const { return loss_sum / static_cast<double>(steps); }
+  // Whether the mean is not lower than the one before by this share of it; false after the first look.
+  bool stalls(double improvement) const { return loss_before > 0 && mean_loss() > (1 - improvement) * loss_before; }
+  // The mean becomes the one before.
+  void look();
+  bool operator==(const BatchProgress &) const = default;
+};
+
 struct TrainState {
   // Steps [first, end) whose batches are passed over without an update.
   struct Skipped {
@@ -36,6 +53,7 @@ struct TrainState {
   uint32_t rollbacks = 0;                  // how often the run went back because of NaN
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
+  BatchProgress batch;
   std::optional<MixProgress> mix;  // when the mixer has th.mixer.feedback/1, from the first step on
 
   bool is_skipped(uint64_t at_step) const;

@@ -54,11 +54,13 @@ Result<> Trainer::run(TrainState &state) {
   return background_ ? background_->finish() : Result<>();
 }
 
-// A prefetcher reads up to the end of a round, whose successor nobody knows before.
+// A prefetcher reads as far as batch and mix are settled.
 Result<StepBatch> Trainer::next_batch() {
   if (!prefetcher_ || state_->step == prefetched_until_) {
     prefetcher_.reset();
-    TRAINHOST_TRY(prefetched_until_, parts_.rounds.enter(*state_));
+    TRAINHOST_TRY(const uint64_t batch_until, parts_.growth.enter(*state_));
+    TRAINHOST_TRY(const uint64_t mix_until, parts_.rounds.enter(*state_));
+    prefetched_until_ = std::min(batch_until, mix_until);
     const ProcessGroup &data = *parts_.parameters.spread().data;
     const Share share{.index = data.rank(), .of = data.size()};
     prefetcher_ = std::make_unique<Prefetcher>(parts_.stream, state_->step, prefetched_until_, kStepsAhead, share);
@@ -69,7 +71,8 @@ Result<StepBatch> Trainer::next_batch() {
 Result<StepReport> Trainer::train(const StepBatch &batch) {
   const auto started = std::chrono::steady_clock::now();
   const th_progress progress = parts_.axis.progress(batch.step);
-  TRAINHOST_TRY(const ScheduleValues schedule, parts_.phases.schedulers[progress.phase]->values(progress));
+  TRAINHOST_TRY(ScheduleValues schedule, parts_.phases.schedulers[progress.phase]->values(progress));
+  schedule.learning_rate *= parts_.growth.learning_rate_factor(batch.step);
   TrainStep::Report outcome;
   const bool passed_over = state_->is_skipped(batch.step);
   if (passed_over) {
@@ -78,11 +81,13 @@ Result<StepReport> Trainer::train(const StepBatch &batch) {
     TRAINHOST_TRY(outcome, step_.run(batch, *parts_.phases.optimizers[progress.phase], schedule, *state_));
   }
   state_->step = batch.step + 1;
+  parts_.growth.learn(*state_, progress.phase, outcome.loss);
   if (!passed_over) TRAINHOST_CHECK(react_to(outcome));
 
   StepReport report;
   report.step = batch.step + 1;
   report.tokens = parts_.axis.tokens_at_step(batch.step + 1);
+  report.batch_tokens = parts_.axis.shape_of_step(batch.step).tokens();
   report.phase = parts_.recipe.phases[progress.phase].name;
   report.stage = schedule.stage;
   report.loss = outcome.loss;
@@ -90,7 +95,7 @@ Result<StepReport> Trainer::train(const StepBatch &batch) {
   report.gradient_norm = outcome.gradient_norm;
   report.skipped = passed_over || outcome.outcome != TrainStep::Outcome::kUpdated;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  report.tokens_per_second = static_cast<double>(parts_.axis.phases()[progress.phase].step_tokens()) / report.seconds;
+  report.tokens_per_second = static_cast<double>(report.batch_tokens) / report.seconds;
   if (peak_flops_per_second_ > 0) {
     report.utilisation = 3 * parts_.model.forward_flops_per_token() * report.tokens_per_second / peak_flops_per_second_;
   } else if (peak_flops_per_second_ < 0) {  // after the first step, so that it does not come later for this

@@ -15,6 +15,7 @@
 #include "data/sample_stream.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
+#include "train/batch_growth.h"
 #include "train/mix_rounds.h"
 #include "train/model_runner.h"
 #include "train/observer.h"
@@ -33,7 +34,8 @@ class Trainer {
     const Recipe &recipe;
     const TokenAxis &axis;
     const SampleStream &stream;
-    MixRounds &rounds;  // of the stream
+    MixRounds &rounds;    // of the stream
+    BatchGrowth &growth;  // of the axis
     Model &model;
     ModelRunner &runner;
     ParameterStore &parameters;

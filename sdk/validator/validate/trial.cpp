@@ -23,7 +23,7 @@ std::string_view view(th_string text) { return {text.data, text.length}; }
 Recipe tried_recipe() {
   Recipe recipe;
   recipe.run.tokens = 100 * 8192;
-  recipe.training.batch_tokens = 8192;
+  recipe.training.batch = Batch::constant(8192);
   recipe.packing.sequence_length = 256;
   recipe.phases.resize(2);
   recipe.phases[0].name = "stable";

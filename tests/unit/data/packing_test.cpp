@@ -30,7 +30,8 @@ std::vector<Piece> pieces_of(const Packing &packing, uint64_t window) {
 
 TokenBatch batch_of(const Packing &packing, bool document_mask) {
   TokenBatch batch = empty_batch(packing.sequence_length());
-  for (uint64_t window = 0; window < packing.windows(); ++window) require(packing.append(window, document_mask, {0, 0, window}, batch));
+  for (uint64_t window = 0; window < packing.windows(); ++window)
+    require(packing.append(window, {.document = document_mask}, {0, 0, window}, batch));
   finish_batch(batch);
   return batch;
 }
@@ -169,7 +170,7 @@ TEST(Packing, RefusesAnIdThatAppearsLater) {
   const Packing packing(*store, Packing::Mode::kBestFit, 4);
   std::ofstream(folder.path() + "/s.bin", std::ios::in | std::ios::binary) << "\xff\xff";
   TokenBatch batch = empty_batch(4);
-  const auto outcome = packing.append(0, true, {}, batch);
+  const auto outcome = packing.append(0, {}, {}, batch);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().message, folder.path() + "/s.bin: holds token 65535; the tokenizer has ids 0 to 4095: the store was altered");
 }

@@ -1,5 +1,7 @@
 #include "data/sample_stream.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -121,6 +123,67 @@ TEST(SampleStream, KeepsItsPlaceWhenTheSequenceLengthChanges) {
   EXPECT_NEAR(epochs(*stream, 6)[0], 0.5 + 2.0 / static_cast<double>(windows), 0.06);
 }
 
+uint64_t of_source(const std::vector<SampleId> &samples, uint32_t source) {
+  return static_cast<uint64_t>(std::ranges::count(samples, source, &SampleId::source));
+}
+
+// A12-A14: a mix moves along a line; in each 32nd of it the shares are those of its middle.
+TEST(SampleStream, MovesTheMixOverALength) {
+  StreamUnderTest test({{"a", 3000}, {"b", 3000}});
+  test.add_phase("one", 32 * 100, {{"a", 1.0}, {"b", 0.0}});
+  test.add_phase("two", 32 * 1100, {{"a", 0.2}, {"b", 0.8}});
+  test.recipe().phases[1].overrides.mix_over = Amount{32 * 640, Amount::Unit::kTokens, "", {}};
+  const auto stream = test.stream();
+  EXPECT_EQ(of_source(samples_of(*stream, 0, 100), 1), 0u) << "moves from the step at which the phase begins";
+  for (uint64_t piece = 0; piece < kMixPieces; ++piece) {
+    const uint64_t first = 100 + 20 * piece;
+    const double share = 0.8 * (static_cast<double>(piece) + 0.5) / kMixPieces;
+    EXPECT_NEAR(static_cast<double>(of_source(samples_of(*stream, first, first + 20), 1)), 80 * share, 2) << piece;
+    EXPECT_NEAR(stream->mix(first + 19).weights[1], share, 1e-12);
+  }
+  const double after = static_cast<double>(of_source(samples_of(*stream, 740, 1100), 1)) / (4 * 360);
+  EXPECT_NEAR(after, 0.8, 3 * std::sqrt(0.8 * 0.2 / (4 * 360)));
+  const auto all = samples_of(*stream, 0, 1100);
+  for (const uint32_t source : {0u, 1u}) {
+    const auto first_epoch = visits(all, source).at(0);
+    for (const auto &[window, times] : first_epoch) EXPECT_EQ(times, 1) << "each source is read on from piece to piece";
+  }
+}
+
+TEST(SampleStream, FollowsABatchThatGrows) {
+  StreamUnderTest test({{"a", 40}, {"b", 40}});
+  test.recipe().training.batch = {.rule = "stall", .tokens = 16, .most = 64, .every = Amount{1, Amount::Unit::kSteps, "", {}}};
+  test.add_phase("one", 16 * 20, {{"a", 0.5}, {"b", 0.5}});
+  test.add_phase("two", 16 * 40, {{"a", 0.25}, {"b", 0.75}});
+  const auto small = test.stream(), grown = test.stream();
+  TokenAxis &axis = test.axis();  // of `grown`
+  const auto before = samples_of(*grown, 0, 5);
+  axis.grow({{16 * 5, 32}, {16 * 9, 64}});
+  ASSERT_TRUE(grown->follow_axis());
+  EXPECT_EQ(samples_of(*grown, 0, 5), before);
+  EXPECT_EQ(axis.total_steps(), 5u + 2 + 3 + 5);
+  // The same samples in the same order, in larger steps, up to the end of the phase, which is 16 tokens later.
+  auto of_grown = samples_of(*grown, 0, 10);
+  const auto of_small = samples_of(*small, 0, 20);
+  ASSERT_EQ(of_grown.size(), of_small.size() + 2);
+  of_grown.resize(of_small.size());
+  EXPECT_EQ(of_grown, of_small);
+  const auto all = samples_of(*grown, 0, axis.total_steps());
+  const auto first_epoch = visits(all, 0).at(0);
+  for (const auto &[window, times] : first_epoch) EXPECT_EQ(times, 1) << "the next phase goes on where the larger steps ended";
+}
+
+TEST(SampleStream, CountsAllTokensWhereThePhaseSaysSo) {
+  StreamUnderTest test({{"a", 30}});
+  test.add_phase("answers", 32 * 2, {{"a", 1}});
+  test.add_phase("all", 32 * 4, {{"a", 1}});
+  test.recipe().phases[1].overrides.loss_on = "all";
+  test.mask_odd_tokens(0, 30);
+  const auto stream = test.stream();
+  EXPECT_EQ(stream->step(1)->weight(), 16);
+  EXPECT_EQ(stream->step(2)->weight(), 32);
+}
+
 // Three phases of which the last has longer windows; rounds cut the first two, the last of them at the border.
 struct Shares {
   uint64_t end_step;
@@ -148,7 +211,7 @@ TEST(SampleStream, OfRoundsIsThatOfPhasesWithTheirShares) {
     round = {.number = i,
              .first_step = span.first_step,
              .end_step = span.end_step,
-             .weights = phases->mix(static_cast<uint32_t>(i)).weights,
+             .weights = phases->mix(span.first_step).weights,
              .start = rounds->positions(span.first_step).value()};
     rounds->enter(round);
     for (uint64_t step = span.first_step; step < span.end_step; ++step) {

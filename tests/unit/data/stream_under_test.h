@@ -20,7 +20,7 @@ class StreamUnderTest {
   explicit StreamUnderTest(const std::vector<std::pair<std::string, uint32_t>> &windows,
                            std::unique_ptr<PluginInstance> mixer = plugin_under_test(PluginKind::kDatasetMixer, "weighted")) {
     recipe_.packing.sequence_length = 8;
-    recipe_.training.batch_tokens = 32;
+    recipe_.training.batch = Batch::constant(32);
     std::vector<MixerSource> sources;
     for (const auto &[name, count] : windows) {
       Source source;
@@ -45,6 +45,13 @@ class StreamUnderTest {
     recipe_.phases.push_back(phase);
   }
 
+  // From now on only every other token of the source counts in the loss.
+  void mask_odd_tokens(size_t source, uint32_t windows) {
+    const std::vector<uint8_t> mask{0, 1, 0, 1, 0, 1, 0, 1, 0};
+    data_.sources[source].training = store_of(folder_.path() + "/masked", counting_documents(std::vector<uint32_t>(windows, 9)), 65536,
+                                              std::vector<std::vector<uint8_t>>(windows, mask));
+  }
+
   Result<std::unique_ptr<SampleStream>> create() {
     axes_.emplace_back(recipe_);
     return SampleStream::create(recipe_, axes_.back(), data_, *mixer_);
@@ -52,7 +59,7 @@ class StreamUnderTest {
   std::unique_ptr<SampleStream> stream() { return create().value(); }
 
   Recipe &recipe() { return recipe_; }
-  const TokenAxis &axis() const { return axes_.back(); }  // of the latest stream
+  TokenAxis &axis() { return axes_.back(); }  // of the latest stream
   const PreparedData &data() const { return data_; }
   const DatasetMixer &mixer() const { return *mixer_; }
 

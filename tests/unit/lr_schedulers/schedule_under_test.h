@@ -34,7 +34,7 @@ class ScheduleUnderTest {
   static TokenAxis run_of(uint64_t steps) {
     Recipe recipe;
     recipe.run.tokens = steps * kStepTokens;
-    recipe.training.batch_tokens = kStepTokens;
+    recipe.training.batch = Batch::constant(kStepTokens);
     recipe.packing.sequence_length = 100;
     recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
     return TokenAxis(recipe);

@@ -15,7 +15,7 @@ struct AutomaticRun : SmallRun {
   AutomaticRun() {
     recipe.training.micro_batch_tokens = 0;
     recipe.training.recompute.reset();
-    recipe.training.batch_tokens = 4 * 4096;
+    recipe.training.batch = Batch::constant(4 * 4096);
   }
   uint64_t needs(const MemorySettings &settings) const { return plan(1, settings).fullest().peak.total(); }
   Result<MemoryChoice> choose(uint64_t bytes, const std::optional<MemorySettings> &recorded = {}) const {

@@ -73,7 +73,7 @@ TEST(MemoryPlanTest, IsWhatTheAllocatorCountsInARealStep) {
       for (const std::string reduction : {"fast", "fixed"}) {
         SmallRun run;
         run.recipe.training.micro_batch_tokens = micro_batch;
-        run.recipe.training.batch_tokens = micro_batch == 128 ? 5 * 128 : 2 * 512;
+        run.recipe.training.batch = Batch::constant(micro_batch == 128 ? 5 * 128 : 2 * 512);
         run.recipe.training.recompute = recompute;
         run.recipe.run.reduction = reduction;
         EXPECT_EQ(own_bytes(run.plan().fullest().peak),
@@ -86,7 +86,7 @@ TEST(MemoryPlanTest, IsWhatTheAllocatorCountsInARealStep) {
 
 TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithAWorkspace) {
   SmallRun run("minicpm", {}, fixture_plugin("orthogonal"));
-  run.recipe.training.batch_tokens = 2 * 512;
+  run.recipe.training.batch = Batch::constant(2 * 512);
   const uint64_t planned = own_bytes(run.plan().fullest().peak);
   EXPECT_EQ(planned, allocated(run, 0, Reduction::kFast));
 }
@@ -95,7 +95,7 @@ TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithAWorkspace) {
 TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithBfloat16Copies) {
   for (const uint32_t recompute : {0u, 1u}) {
     SmallRun run(fixture_plugin("minicpm_tensors"), {.gpu = false, .bfloat16 = true});
-    run.recipe.training.batch_tokens = 2 * 512;
+    run.recipe.training.batch = Batch::constant(2 * 512);
     run.recipe.training.recompute = recompute;
     EXPECT_EQ(own_bytes(run.plan().fullest().peak), allocated(run, recompute, Reduction::kFast)) << "recompute " << recompute;
   }
@@ -111,7 +111,7 @@ constexpr double kHugePage = 2 << 20, kUnits = 8;
 
 TEST(MemoryPlanTest, ShardsTheStateAsZeroDoes) {
   SmallRun run;
-  run.recipe.training.batch_tokens = 16 * 512;
+  run.recipe.training.batch = Batch::constant(16 * 512);
   const auto state = static_cast<double>(parameter_bytes(*run.model));
   for (const auto &[sharding, parameters, gradients, states] :
        std::vector<std::tuple<std::string, double, double, double>>{{"none", 1, 1, 2},

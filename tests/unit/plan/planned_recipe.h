@@ -20,7 +20,7 @@ struct SmallRun {
         {"layers", int64_t{6}}, {"width", int64_t{128}}, {"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"feed_forward", int64_t{320}}};
     recipe.file = "/recipe.toml";
     recipe.packing.sequence_length = 64;
-    recipe.training.batch_tokens = 8 * 512;
+    recipe.training.batch = Batch::constant(8 * 512);
     recipe.training.micro_batch_tokens = 512;
     recipe.training.recompute = 0;
     recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});

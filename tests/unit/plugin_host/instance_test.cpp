@@ -16,7 +16,7 @@ namespace {
 TokenAxis axis() {
   Recipe recipe;
   recipe.run.tokens = 1'000'000;
-  recipe.training.batch_tokens = 1000;
+  recipe.training.batch = Batch::constant(1000);
   recipe.packing.sequence_length = 100;
   recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
   return TokenAxis(recipe);
@@ -103,8 +103,7 @@ TEST(Instance, ResolvesAmountsInStrings) {
   EXPECT_EQ(resolved(*on_axis, "2%"), "20000.000000");
   EXPECT_EQ(resolved(*on_axis, "25 steps"), "25000.000000");
   EXPECT_EQ(resolved(*on_axis, "3k tokens"), "3000.000000");
-  EXPECT_EQ(resolved(*on_axis, "soon"),
-            "create: expected an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found \"soon\"");
+  EXPECT_EQ(resolved(*on_axis, "soon"), "create: expected an amount such as \"500 steps\", \"2M tokens\" or \"10%\", found \"soon\"");
   parameters.erase("length");
   const auto without = *PluginInstance::create(manifest, parameters, nullptr, {});
   EXPECT_EQ(resolved(*without, "2%"), "create: there is no token axis to place \"2%\" on");

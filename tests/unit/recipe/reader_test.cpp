@@ -180,14 +180,14 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.phases[0].name, "stable");
   EXPECT_EQ(recipe.phases[0].until->value, 0.9);
   EXPECT_EQ(recipe.phases[0].overrides.mix, (std::map<std::string, double>{{"english", 1.0}}));
-  EXPECT_EQ(recipe.phases[0].overrides.batch_tokens, 4096u);
+  EXPECT_EQ(recipe.phases[0].overrides.batch->tokens, 4096u);
   EXPECT_EQ(recipe.phases[0].overrides.sequence_length, 1024u);
   EXPECT_FALSE(recipe.phases[1].until);
   EXPECT_EQ(recipe.phases[1].overrides.mix->at("english"), 1.0 / 3);
-  EXPECT_FALSE(recipe.phases[1].overrides.batch_tokens);
+  EXPECT_FALSE(recipe.phases[1].overrides.batch);
   EXPECT_EQ(std::get<double>(recipe.phases[1].overrides.optimizer.at("beta2").value), 0.99);
   EXPECT_EQ(std::get<std::string>(recipe.phases[1].overrides.schedule.at("shape").value), "linear");
-  EXPECT_EQ(recipe.training.batch_tokens, 16384u);
+  EXPECT_EQ(recipe.training.batch.tokens, 16384u);
   EXPECT_EQ(recipe.training.micro_batch_tokens, 2048u);
   EXPECT_EQ(recipe.training.gradient_clip, 0.5);
   EXPECT_EQ(recipe.training.on_spike, "continue");
@@ -215,7 +215,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_FALSE(recipe.metrics.console || recipe.metrics.jsonl || recipe.metrics.tensorboard);
   ASSERT_EQ(recipe.branches.size(), 1u);
   EXPECT_EQ(recipe.branches[0].from, "end of stable");
-  EXPECT_EQ(recipe.branches[0].overrides.batch_tokens, 8192u);
+  EXPECT_EQ(recipe.branches[0].overrides.batch->tokens, 8192u);
 }
 
 TEST_F(Reader, HasADefaultForAllButTheSources) {
@@ -279,7 +279,7 @@ TEST_F(Reader, LaysSettingsOverTheFile) {
   EXPECT_EQ(recipe.model.plugin, path("m.so"));
   EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("name").value), "a=b");
   EXPECT_EQ(recipe.model.parameters.at("name").position.file, "--set model.name=a=b");
-  EXPECT_EQ(recipe.training.batch_tokens, 4096u);
+  EXPECT_EQ(recipe.training.batch.tokens, 4096u);
 }
 
 TEST_F(Reader, TakesALineFeedInASettingForNoOtherKey) {
@@ -375,6 +375,29 @@ TEST_F(Reader, FingerprintsTheScheduleApart) {
     EXPECT_NE(fingerprint({other}), trunk) << other;
 }
 
+TEST_F(Reader, ReadsBatchesThatGrowAndWritesThemBack) {
+  const std::string text =
+      kSource +
+      "[training]\nbatch = [{ tokens = 1024, until = \"10%\" }, { tokens = \"4Ki tokens\" }]\n"
+      "[[phase]]\nname = \"a\"\nuntil = \"30%\"\n"
+      "[[phase]]\nname = \"b\"\nuntil = \"50%\"\nbatch = { rule = \"ramp\", from = 1024, to = 4096, until = \"40%\" }\n"
+      "[[phase]]\nname = \"c\"\nuntil = \"70%\"\nmix_over = \"5%\"\nbatch = { rule = \"stall\", from = 1024, to = 4096 }\n"
+      "[[phase]]\nname = \"d\"\nbatch = { rule = \"loss\", from = 1024, to = 2048, every = \"7 steps\", scale = 9e4 }\n";
+  const Recipe recipe = read_text(text);
+  EXPECT_EQ(recipe.training.batch.sizes(), (std::vector<uint64_t>{1024, 4096}));
+  EXPECT_EQ(recipe.training.batch.levels[0].until->value, 0.1);
+  EXPECT_FALSE(recipe.training.batch.levels[1].until);
+  EXPECT_EQ(recipe.phases[1].overrides.batch->sizes(), (std::vector<uint64_t>{1024, 2048, 3072, 4096}));
+  EXPECT_EQ(recipe.phases[2].overrides.batch->sizes(), (std::vector<uint64_t>{1024, 2048, 4096}));
+  EXPECT_EQ(recipe.phases[2].overrides.batch->every->value, 0.01);
+  EXPECT_EQ(recipe.phases[2].overrides.mix_over->value, 0.05);
+  EXPECT_EQ(recipe.phases[3].overrides.batch->scale, 9e4);
+  EXPECT_EQ(recipe.phases[3].overrides.batch->exponent, 6.24);
+  const Recipe again = read_text(resolved_toml(recipe));
+  EXPECT_EQ(training_fingerprint(again), training_fingerprint(recipe));
+  EXPECT_EQ(again.phases[3].overrides.batch->every->value, 7);
+}
+
 TEST_F(Reader, LaysABranchOverThePhasesAfterIt) {
   const std::string text = kSource +
                            "[[phase]]\nname = \"warm\"\nuntil = \"10%\"\n[[phase]]\nname = \"stable\"\nuntil = \"90%\"\n"
@@ -385,10 +408,10 @@ TEST_F(Reader, LaysABranchOverThePhasesAfterIt) {
   EXPECT_EQ(branch.run.directory, trunk.run.directory + "/branches/other");
   EXPECT_TRUE(branch.branches.empty());
   ASSERT_EQ(branch.phases.size(), 3u);
-  EXPECT_FALSE(branch.phases[0].overrides.batch_tokens);
+  EXPECT_FALSE(branch.phases[0].overrides.batch);
   EXPECT_TRUE(branch.phases[0].overrides.optimizer.empty());
-  EXPECT_EQ(branch.phases[1].overrides.batch_tokens, 4096u);
-  EXPECT_EQ(branch.phases[2].overrides.batch_tokens, 4096u);
+  EXPECT_EQ(branch.phases[1].overrides.batch->tokens, 4096u);
+  EXPECT_EQ(branch.phases[2].overrides.batch->tokens, 4096u);
   EXPECT_EQ(std::get<double>(branch.phases[2].overrides.optimizer.at("beta1").value), 0.8);
   EXPECT_EQ(std::get<double>(branch.phases[2].overrides.optimizer.at("beta2").value), 0.5);
   EXPECT_EQ(branch.given.at("phase.2.batch").line, 17);

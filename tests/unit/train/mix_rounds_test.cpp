@@ -28,7 +28,7 @@ class MixRoundsTest : public testing::Test {
     Recipe recipe;
     recipe.run.tokens = 32;
     recipe.packing.sequence_length = 8;
-    recipe.training.batch_tokens = 32;
+    recipe.training.batch = Batch::constant(32);
     recipe.phases.emplace_back();
     static const TokenAxis axis(recipe);
     return plugin_under_test(PluginKind::kDatasetMixer, fixture_plugin("feedback"), {{"round", std::string("160 tokens")}}, &axis);

@@ -18,7 +18,7 @@ typedef struct th_phase_mix {
   uint32_t struct_size, phase; /* phase: index in the recipe */
   const double *weights;       /* >= 0, sum 1: each source's share of the phase's samples, hence of its tokens */
   const uint64_t *windows;     /* samples of each source in one epoch, at the phase's sequence length */
-  uint64_t samples;            /* of the whole phase */
+  uint64_t samples;            /* of the whole phase; where its batch grows by itself at most so many */
 } th_phase_mix;
 
 typedef struct th_dataset_mixer_api {
