@@ -1,4 +1,4 @@
-// What every elementwise optimizer refuses before it touches anything.
+// What every optimizer refuses before it touches anything.
 #pragma once
 
 #include <algorithm>
@@ -63,23 +63,34 @@ inline void check_tensor(const th_update &update, std::string_view what, const t
     refuse("has dtype code " + std::to_string(tensor.dtype_code) + " with " + std::to_string(tensor.dtype_bits) + " bits",
            "code " + std::to_string(dtype_code) + " with " + std::to_string(dtype_bits) + " bits");
   }
-  if (!same_shape(tensor, like)) refuse("has shape " + shape_text(tensor), shape_text(like) + " as its master");
+  if (!same_shape(tensor, like)) {
+    refuse("has shape " + shape_text(tensor), shape_text(like) + (&like == &update.master ? " as its master" : ""));
+  }
   if (!contiguous(tensor)) refuse("is not contiguous", "row-major without gaps");
   if (tensor.data == nullptr && element_count(tensor) != 0) refuse("has no data", "memory for shape " + shape_text(tensor));
+}
+
+// All but the states. place: the first parameter's master.
+inline void check_parameter(const th_update &update, const th_tensor &place) {
+  check_tensor(update, "the master", update.master, place, update.master, TH_DTYPE_FLOAT, 32);
+  check_tensor(update, "the gradient", update.gradient, place, update.master, TH_DTYPE_FLOAT, 32);
+  if (update.compute_copy.data != nullptr) {
+    check_tensor(update, "the compute copy", update.compute_copy, place, update.master, TH_DTYPE_BFLOAT, 16);
+  }
+}
+
+// States like the parameter. names: of the first ones, in order.
+inline void check_states(const th_update &update, const th_tensor &place, std::span<const std::string_view> names) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    check_tensor(update, "state " + std::string(names[i]), update.states[i], place, update.master, TH_DTYPE_FLOAT, 32);
+  }
 }
 
 // Throws TH_INVALID naming the first parameter whose tensors are not as kinds/optimizer.h says. states: the names, in order.
 inline void check_updates(std::span<const th_update> updates, std::span<const std::string_view> states) {
   for (const th_update &update : updates) {
-    const th_tensor &place = updates.front().master;
-    check_tensor(update, "the master", update.master, place, update.master, TH_DTYPE_FLOAT, 32);
-    check_tensor(update, "the gradient", update.gradient, place, update.master, TH_DTYPE_FLOAT, 32);
-    if (update.compute_copy.data != nullptr) {
-      check_tensor(update, "the compute copy", update.compute_copy, place, update.master, TH_DTYPE_BFLOAT, 16);
-    }
-    for (size_t i = 0; i < states.size(); ++i) {
-      check_tensor(update, "state " + std::string(states[i]), update.states[i], place, update.master, TH_DTYPE_FLOAT, 32);
-    }
+    check_parameter(update, updates.front().master);
+    check_states(update, updates.front().master, states);
   }
 }
 
@@ -89,6 +100,12 @@ inline double momentum_of(const th_update_call &call, double own) {
   if (call.momentum >= 0 && call.momentum < 1) return call.momentum;
   throw trainhost::sdk::Failure(TH_INVALID,
                                 "the schedule gives momentum " + std::to_string(call.momentum) + "; expected a number in [0, 1)");
+}
+
+// For optimizers without a momentum that a schedule could give.
+inline void refuse_momentum(const th_update_call &call) {
+  if (std::isnan(call.momentum)) return;
+  throw trainhost::sdk::Failure(TH_INVALID, "the schedule gives a momentum, but this optimizer averages no gradients; take one that does");
 }
 
 }  // namespace elementwise

@@ -18,6 +18,12 @@ Item *items(const th_tensor &tensor) {
   return reinterpret_cast<Item *>(static_cast<std::byte *>(tensor.data) + tensor.byte_offset);
 }
 
+// The compute copy of elements [first, first + count), where there is one.
+inline void write_compute_copy(const th_update &update, int64_t first, int64_t count) {
+  if (update.compute_copy.data == nullptr) return;
+  round_to_bfloat16(items<float>(update.master) + first, items<uint16_t>(update.compute_copy) + first, count);
+}
+
 // kernel(update, first, count) for elements [first, first + count) of each parameter, in blocks; then the block's compute copy is
 // written while it is in cache. All blocks are independent; kernel must not throw.
 template <class Kernel>
@@ -33,9 +39,7 @@ void for_each_block(const trainhost::sdk::Host &host, std::span<const th_update>
       for (int64_t first = std::max<int64_t>(begin - offset, 0); first < last; first += kBlock) {
         const int64_t length = std::min(kBlock, last - first);
         kernel(update, first, length);
-        if (update.compute_copy.data != nullptr) {
-          round_to_bfloat16(items<float>(update.master) + first, items<uint16_t>(update.compute_copy) + first, length);
-        }
+        write_compute_copy(update, first, length);
       }
       offset += count;
     }

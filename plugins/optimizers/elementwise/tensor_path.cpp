@@ -12,7 +12,7 @@ const TensorOptimizers &open() {
   ::dladdr(reinterpret_cast<const void *>(&open), &own);
   const auto path = std::filesystem::path(own.dli_fname).parent_path().parent_path() / "lib" / "libtrainhost_tensor_optimizers.so";
   const auto refuse = [&](const std::string &why) {
-    throw trainhost::sdk::Failure(TH_UNSUPPORTED, "updates on CUDA need " + path.string() + ", which " + why);
+    throw trainhost::sdk::Failure(TH_UNSUPPORTED, "its updates need " + path.string() + ", which " + why);
   };
   void *const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) refuse(std::string("cannot be loaded: ") + ::dlerror());

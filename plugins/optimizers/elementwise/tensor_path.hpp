@@ -1,4 +1,4 @@
-// The way to CUDA.
+// The way to LibTorch: on CUDA, and for products of matrices.
 #pragma once
 
 #include "elementwise/checks.hpp"

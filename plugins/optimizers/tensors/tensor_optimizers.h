@@ -1,25 +1,67 @@
-// AdamW and SGD on tensors of LibTorch, as the plugins reach them.
+// The optimizers on tensors of LibTorch, as the plugins reach them.
 #pragma once
 
 #include <span>
 
+#include "matrix.h"
 #include "trainhost/kinds/optimizer.h"
-
-struct AdamWSettings {
-  double beta1, beta2, epsilon, weight_decay;
-};
 
 struct SgdSettings {
   double momentum, weight_decay;
   bool nesterov;
 };
 
-// Each does what the plugin's CPU loops do (formulas in adamw/adamw.cpp and sgd/sgd.cpp) to checked updates whose tensors are on one
-// device, enqueued on the call's stream and not waited for. Temporary memory, LibTorch's, is at most 128 MiB. Throw std::exception.
+struct AdagradSettings {
+  double epsilon, weight_decay;
+};
+
+struct AdamSettings {
+  double beta1, beta2, epsilon, weight_decay;
+  bool decoupled;  // AdamW's weight decay
+};
+
+struct LionSettings {
+  double beta1, beta2, weight_decay;
+};
+
+struct AdEMAMixSettings {
+  double beta1, beta2, beta3, alpha, epsilon, weight_decay;  // beta3 and alpha are those of the update
+};
+
+struct LambSettings {
+  double beta1, beta2, epsilon, weight_decay, largest_norm;
+  bool trust_ratio;
+};
+
+struct AdafactorSettings {
+  double decay_power, epsilon, smallest_rms, clip, weight_decay;
+};
+
+struct MuonSettings {
+  double momentum, update_rms, weight_decay;
+};
+
+// Of all parameters that the call is given.
+template <class Settings>
+using UpdateAll = void(const Settings &settings, const th_update_call &call, std::span<const th_update> updates);
+
+// Each does what the plugin's CPU loops do (formulas in NAME/NAME.cpp and elementwise/adam.hpp) to checked updates whose tensors are on
+// one device, enqueued on the call's stream and not waited for. Temporary memory is LibTorch's: at most 128 MiB of adam, sgd and adagrad,
+// 384 MiB of lion and ademamix, four times the largest parameter of lamb and adafactor; muon has the call's workspace and once the
+// gradient. Throw std::exception.
 struct TensorOptimizers {
-  void (*adamw)(const AdamWSettings &settings, const th_update_call &call, std::span<const th_update> updates);
+  UpdateAll<AdamSettings> *adam;
   // Without a momentum_buffer in the states, settings.momentum is 0.
   void (*sgd)(const SgdSettings &settings, const th_update_call &call, std::span<const th_update> updates, bool has_buffer);
+  UpdateAll<AdagradSettings> *adagrad;
+  UpdateAll<LionSettings> *lion;
+  UpdateAll<AdEMAMixSettings> *ademamix;
+  UpdateAll<LambSettings> *lamb;
+  UpdateAll<AdafactorSettings> *adafactor;
+  // Of one hidden matrix.
+  void (*muon)(const MuonSettings &settings, const th_update_call &call, const th_update &update);
+  // On the CPU: on all threads; inside a body of parallel_for on the calling one.
+  MultiplyAdd *multiply_add;
 };
 
 // The one export of lib/libtrainhost_tensor_optimizers.so.

@@ -3,11 +3,12 @@
 namespace trainhost {
 namespace {
 
+// A29, A30.
 TEST(GoldenTrace, IsFollowedByEveryOptimizer) {
   const float scale = 1;
   expect_golden_traces([&](const TracedOptimizer &, Optimizer &optimizer, UpdatedParameter &parameter, uint64_t step) {
-    const th_update update = parameter.whole();
-    ASSERT_TRUE(optimizer.update(call_at(step, scale), {&update, 1}));
+    const th_update whole = parameter.whole();
+    ASSERT_TRUE(update(optimizer, call_at(step, scale), {&whole, 1}));
   });
 }
 

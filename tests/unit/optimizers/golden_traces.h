@@ -1,7 +1,8 @@
-// PyTorch's optimizers in double precision: tests/golden/optimizer_traces.py.
+// Optimizers in double precision, by PyTorch or the formulas of their papers: tests/golden/optimizer_traces.py.
 #pragma once
 
 #include <fstream>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,25 @@ struct TracedOptimizer {
 inline const std::map<std::string, TracedOptimizer> kTracedOptimizers = {
     {"adamw", {"adamw", {}}},
     {"adamw_without_decay", {"adamw", {{"beta1", 0.8}, {"beta2", 0.999}, {"epsilon", 1e-6}, {"weight_decay", 0.0}}}},
+    {"adam", {"adam", {}}},
+    {"adam_decay", {"adam", {{"beta1", 0.8}, {"beta2", 0.95}, {"epsilon", 1e-6}, {"weight_decay", 0.1}}}},
+    {"adagrad", {"adagrad", {}}},
+    {"adagrad_decay", {"adagrad", {{"epsilon", 1e-6}, {"weight_decay", 0.1}, {"initial_sum", 0.5}}}},
+    {"lamb", {"lamb", {}}},
+    {"lion", {"lion", {}}},
+    {"ademamix", {"ademamix", {}}},
+    {"ademamix_ramp",
+     {"ademamix",
+      {{"beta1", 0.8},
+       {"beta2", 0.95},
+       {"beta3", 0.99},
+       {"alpha", 5.0},
+       {"ramp", std::string("20 steps")},
+       {"epsilon", 1e-6},
+       {"weight_decay", 0.0}}}},
+    {"adafactor", {"adafactor", {}}},
+    {"adafactor_decay", {"adafactor", {{"decay_power", -0.6}, {"smallest_rms", 1e-2}, {"clip", 1.25}, {"weight_decay", 0.1}}}},
+    {"muon", {"muon", {}}},
     {"sgd", {"sgd", {}}},
     {"sgd_decay", {"sgd", {{"weight_decay", 0.1}}}},
     {"momentum", {"sgd", {{"momentum", 0.9}}}},
@@ -35,11 +55,12 @@ inline const std::map<std::string, TracedOptimizer> kTracedOptimizers = {
 template <class Update>
 void expect_golden_traces(Update &&update) {
   const auto traces = nlohmann::json::parse(std::ifstream(TRAINHOST_SOURCE_DIR "/tests/golden/optimizers/traces.json")).at("traces");
-  EXPECT_EQ(traces.size(), 2 * kTracedOptimizers.size());
+  std::set<std::string> names;
   for (const auto &trace : traces) {
-    const TracedOptimizer &traced = kTracedOptimizers.at(trace.at("optimizer"));
+    const TracedOptimizer &traced = kTracedOptimizers.at(*names.insert(trace.at("optimizer")).first);
     const auto optimizer = optimizer_under_test(traced.plugin, traced.parameters);
-    UpdatedParameter parameter(*optimizer, trace.at("start").get<std::vector<float>>());
+    UpdatedParameter parameter(*optimizer, trace.at("start").get<std::vector<float>>(), "weight",
+                               trace.at("shape").get<std::vector<int64_t>>());
     uint64_t step = 0;
     for (const auto &golden : trace.at("steps")) {
       parameter.gradient = golden.at("gradient").get<std::vector<float>>();
@@ -52,6 +73,7 @@ void expect_golden_traces(Update &&update) {
     }
     EXPECT_EQ(step, 50u);
   }
+  EXPECT_EQ(names.size(), kTracedOptimizers.size());
 }
 
 }  // namespace trainhost

@@ -1,0 +1,77 @@
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
+
+#include "tensors/batches.h"
+#include "tensors/updates.h"
+
+namespace tensors {
+namespace {
+
+// step(master, gradient, states) with the gradient scaled and all as matrices of the last dimension's rows, but states of their own shape
+// as they are; then the compute copy.
+template <class Step>
+void for_each_parameter(const th_update_call &call, std::span<const th_update> updates, Step &&step) {
+  if (updates.empty()) return;
+  const at::Device device = device_of(updates.front().master);
+  check_device(device);
+  with_operators(device, call.stream, [&] {
+    const at::Tensor scale = floats(call.gradient_scale, {}, device);
+    for (const th_update &update : updates) {
+      const auto matrix = [&](const th_tensor &tensor) {
+        const at::Tensor whole = wrap(tensor);
+        return whole.dim() == 0 ? whole.view({1, 1}) : whole.view({-1, whole.size(-1)});
+      };
+      step(update, matrix(update.master), matrix(update.gradient) * scale);
+      if (update.compute_copy.data != nullptr) matrix(update.compute_copy).copy_(matrix(update.master));
+    }
+  });
+}
+
+at::Tensor length_of(const at::Tensor &tensor) { return at::linalg_vector_norm(tensor); }
+at::Tensor rms(const at::Tensor &tensor) { return length_of(tensor) / std::sqrt(static_cast<double>(tensor.numel())); }
+
+}  // namespace
+
+void lamb(const LambSettings &settings, const th_update_call &call, std::span<const th_update> updates) {
+  for_each_parameter(call, updates, [&](const th_update &update, const at::Tensor &master, const at::Tensor &gradient) {
+    const at::Tensor exp_avg = wrap(update.states[0]).view_as(master), exp_avg_sq = wrap(update.states[1]).view_as(master);
+    exp_avg.lerp_(gradient, 1 - settings.beta1);
+    exp_avg_sq.mul_(settings.beta2).addcmul_(gradient, gradient, 1 - settings.beta2);
+    const at::Tensor direction = exp_avg / (exp_avg_sq.sqrt() + settings.epsilon);
+    direction.add_(master, settings.weight_decay * update.weight_decay_multiplier);
+    if (settings.trust_ratio) {
+      const at::Tensor parameter_norm = length_of(master), direction_norm = length_of(direction);
+      const at::Tensor ratio = parameter_norm.clamp_max(settings.largest_norm) / direction_norm;
+      direction.mul_(at::where((parameter_norm > 0).logical_and(direction_norm > 0), ratio, at::ones_like(ratio)));
+    }
+    master.sub_(direction, update.learning_rate);
+  });
+}
+
+void adafactor(const AdafactorSettings &settings, const th_update_call &call, std::span<const th_update> updates) {
+  const double rest = std::pow(static_cast<double>(call.step) + 1, settings.decay_power);
+  for_each_parameter(call, updates, [&](const th_update &update, const at::Tensor &master, const at::Tensor &gradient) {
+    const at::Tensor squares = gradient.square().add_(settings.epsilon);
+    at::Tensor direction = gradient;
+    if (update.info->rank >= 2) {
+      const at::Tensor rows = wrap(update.states[0]), columns = wrap(update.states[1]);
+      rows.lerp_(squares.mean(1, /*keepdim=*/true), rest);
+      columns.lerp_(squares.mean(0, /*keepdim=*/true), rest);
+      direction = gradient * (rows.mean() / rows).sqrt_() / columns.sqrt();
+    } else {
+      const at::Tensor variance = wrap(update.states[0]).view_as(master);
+      variance.lerp_(squares, rest);
+      direction = gradient / variance.sqrt();
+    }
+    direction.mul_(rms(master).clamp_min(settings.smallest_rms) / (rms(direction) / settings.clip).clamp_min(1));
+    master.mul_(1 - update.learning_rate * settings.weight_decay * update.weight_decay_multiplier);
+    master.sub_(direction, update.learning_rate);
+  });
+}
+
+}  // namespace tensors
