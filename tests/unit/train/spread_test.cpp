@@ -273,6 +273,19 @@ TEST(Spread, OptimizersOfWholeTensorsAlsoUpdateAModelWithTies) {
   }
 }
 
+// A29: states of the parameter's shape that are cut anywhere, whole tensors with states of their own shapes, whole matrices.
+TEST(Spread, ShippedOptimizersOfEveryGranularityGiveTheSameBits) {
+  for (const char *optimizer : {"lion", "lamb", "adafactor", "muon"}) {
+    const Subject subject{.optimizer = optimizer, .learning_rate = 3e-3};
+    const Trained alone = train(subject, {});
+    EXPECT_LT(alone.losses.back(), alone.losses.front());
+    for (const Way &way : {Way{.data_ranks = 3, .sharding = "optimizer"}, Way{.data_ranks = 4, .sharding = "parameters"},
+                           Way{.data_ranks = 2, .stages = 2, .sharding = "gradients"}}) {
+      expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
+    }
+  }
+}
+
 TEST(StageUnits, AreContiguousAndTheHeaviestIsAsLightAsCanBe) {
   const std::vector<double> work = {0, 4, 4, 4, 4, 6};
   EXPECT_EQ(stage_units(work, 0, 2).begin, 0u);
