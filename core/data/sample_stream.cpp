@@ -1,15 +1,14 @@
 #include "data/sample_stream.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
-#include <numeric>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "base/log.h"
 #include "base/random.h"
+#include "data/mix_pieces.h"
 #include "data/packing.h"
 #include "data/permutation.h"
 
@@ -35,46 +34,6 @@ struct Segment {
     }
   }
 };
-
-// A part of a phase with one mix.
-struct MixPiece {
-  uint64_t first_step, end_step;
-  std::vector<double> weights;
-};
-
-// The phase's mix as one share per source; equal shares when it has none, as in the recipe's reader.
-std::vector<double> phase_weights(const Recipe &recipe, size_t phase) {
-  const auto &mix = recipe.phases[phase].overrides.mix;
-  std::vector<double> weights;
-  for (const Source &source : recipe.sources) {
-    const bool mixed_in = !mix || mix->contains(source.name);
-    weights.push_back(!mixed_in ? 0.0 : mix ? mix->at(source.name) : 1.0);
-  }
-  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-  for (double &weight : weights) weight /= sum;
-  return weights;
-}
-
-// Where the mix moves, its line from the phase before, piece by piece; then the phase's own.
-std::vector<MixPiece> mix_pieces(const Recipe &recipe, const TokenAxis &axis, size_t phase) {
-  const PhaseSpan &span = axis.phases()[phase];
-  const std::vector<double> own = phase_weights(recipe, phase);
-  std::vector<MixPiece> pieces;
-  uint64_t step = span.first_step;
-  if (const std::optional<Amount> &over = recipe.phases[phase].overrides.mix_over) {
-    const std::vector<double> before = phase_weights(recipe, phase - 1);
-    for (uint32_t i = 0; i < kMixPieces; ++i) {
-      const double moved = (i + 0.5) / kMixPieces, length = axis.tokens_of(*over) * (i + 1) / kMixPieces;
-      const uint64_t end = std::min(axis.step_reaching(static_cast<double>(span.first_token) + length), span.end_step);
-      MixPiece piece{step, end, own};
-      for (size_t source = 0; source < own.size(); ++source) piece.weights[source] = std::lerp(before[source], own[source], moved);
-      if (step < end) pieces.push_back(std::move(piece));
-      step = end;
-    }
-  }
-  if (step < span.end_step) pieces.push_back({step, span.end_step, own});
-  return pieces;
-}
 
 Result<> check_windows(const Recipe &recipe, const PhaseMix &mix, const StepShape &shape) {
   uint64_t available = 0;

@@ -36,13 +36,11 @@ struct MixRound {
   bool operator==(const MixRound &) const = default;
 };
 
-constexpr uint32_t kMixPieces = 32;
-
 class SampleStream {
  public:
   // Packs every source at every sequence length that a phase uses, and works out with mixer.counts where each phase continues each
-  // source, so that no window comes twice before all came once. A mix that moves does so in kMixPieces pieces of the length over which it
-  // moves, each with the shares that the line has in its middle. The arguments must outlive the stream.
+  // source, so that no window comes twice before all came once; a mix that moves does so as mix_pieces() says. The arguments must outlive
+  // the stream.
   // Where a phase has another sequence length, each source goes on at the same part of its epoch, rounded up to a window.
   // Errors: kData when a source with a share has no window, or all of a phase's sources together have less than one batch;
   // kPluginContract from the mixer.

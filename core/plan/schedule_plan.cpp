@@ -1,25 +1,17 @@
 #include "plan/schedule_plan.h"
 
 #include <algorithm>
-#include <numeric>
+#include <iterator>
 
+#include "data/mix_pieces.h"
 #include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
 
-uint64_t batch_at(const TokenAxis &axis, uint64_t step) { return axis.phases()[axis.phase_of_step(step)].step_tokens(); }
-
 std::vector<double> mix_at(const Recipe &recipe, const TokenAxis &axis, uint64_t step) {
-  const auto &mix = recipe.phases[axis.phase_of_step(step)].overrides.mix;
-  std::vector<double> shares;
-  for (const Source &source : recipe.sources) {
-    const bool mixed_in = !mix || mix->contains(source.name);
-    shares.push_back(!mixed_in ? 0.0 : mix ? mix->at(source.name) : 1.0);
-  }
-  const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
-  for (double &share : shares) share /= sum;
-  return shares;
+  const std::vector<MixPiece> pieces = mix_pieces(recipe, axis, axis.phase_of_step(step));
+  return std::prev(std::ranges::upper_bound(pieces, step, {}, &MixPiece::first_step))->weights;
 }
 
 Result<SchedulePlan::Point> point_at(const Recipe &recipe, const TokenAxis &axis, const PhaseParts &parts, uint64_t step) {
@@ -28,7 +20,7 @@ Result<SchedulePlan::Point> point_at(const Recipe &recipe, const TokenAxis &axis
   return SchedulePlan::Point{.step = step,
                              .tokens = axis.tokens_at_step(step),
                              .learning_rate = values.learning_rate,
-                             .batch_tokens = batch_at(axis, step),
+                             .batch_tokens = axis.shape_of_step(step).tokens(),
                              .mix = mix_at(recipe, axis, step),
                              .stage = values.stage};
 }

@@ -58,7 +58,7 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
   ScheduleValues schedule;
   schedule.momentum = std::numeric_limits<double>::quiet_NaN();
   const TokenAxis axis(run.recipe);
-  const PhaseSpan &phase = axis.phases().front();
+  const StepShape &phase = axis.shape_of_step(0);
   StepBatch batch;
   for (uint32_t i = 0; i < phase.sequences / phase.micro_batch_sequences; ++i)
     batch.micro_batches.push_back(micro_batch(phase.micro_batch_sequences, phase.sequence_length));
