@@ -1,4 +1,5 @@
 // trainhost [VERB] OPTIONS: parses the command line and calls the verb.
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <boost/program_options.hpp>
 
+#include "app/average_verb.h"
 #include "app/check_recipe.h"
 #include "app/checkpoints_verb.h"
 #include "app/doctor_verb.h"
@@ -27,6 +29,11 @@ namespace options = boost::program_options;
 
 namespace trainhost {
 namespace {
+
+template <class Value>
+std::optional<Value> given_value(const options::variables_map &given, const char *name) {
+  return given.count(name) ? std::optional(given[name].as<Value>()) : std::nullopt;
+}
 
 options::options_description recipe_options() {
   options::options_description description("options");
@@ -49,9 +56,7 @@ RecipeOptions recipe_from(const options::variables_map &given) {
 }
 
 RunOptions run_from(const options::variables_map &given) {
-  return {.directory = given["run"].as<std::string>(),
-          .step = given.count("step") ? std::optional(given["step"].as<uint64_t>()) : std::nullopt,
-          .json = given["json"].as<bool>()};
+  return {.directory = given["run"].as<std::string>(), .step = given_value<uint64_t>(given, "step"), .json = given["json"].as<bool>()};
 }
 
 // The settings of the launcher when this process is to be one; the ranks, which have the same arguments, are none.
@@ -209,6 +214,67 @@ Verb consolidate_verb() {
   return verb;
 }
 
+// "100,200,300"
+Result<std::vector<uint64_t>> steps_from(const std::string &text) {
+  std::vector<uint64_t> steps;
+  for (const char *at = text.data(), *end = at + text.size(); at < end; ++at) {
+    const auto [next, problem] = std::from_chars(at, end, steps.emplace_back());
+    if (problem != std::errc() || (next != end && *next != ',')) {
+      return failure(ErrorKind::kUsage, fmt::format("--steps is \"{}\", expected numbers with commas between them", text));
+    }
+    at = next;
+  }
+  return steps;
+}
+
+Result<AveragingRule> averaging_rule_from(const options::variables_map &given) {
+  AveragingRule rule{.method = given["method"].as<std::string>()};
+  const auto alpha = given_value<double>(given, "alpha");
+  const auto shape = given_value<std::string>(given, "shape");
+  if (alpha && rule.method != "ema") return failure(ErrorKind::kUsage, "--alpha goes with --method ema");
+  if (shape && rule.method != "wsm") return failure(ErrorKind::kUsage, "--shape goes with --method wsm");
+  if (!alpha && rule.method == "ema")
+    return failure(ErrorKind::kUsage, "--method ema needs --alpha, what an average keeps of itself when the next checkpoint comes, as 0.5");
+  rule.alpha = alpha.value_or(0);
+  if (shape) rule.shape = *shape;
+  return rule;
+}
+
+Verb average_verb() {
+  Verb verb{"trainhost checkpoints average RUN_OR_STEPS --output DIRECTORY",
+            "average checkpoints into one that can be used like any other",
+            options::options_description("options"),
+            {},
+            {}};
+  verb.accepted.add_options()("checkpoint", options::value<std::vector<std::string>>()->required(),
+                              "a run directory, or the directories of checkpoints")(
+      "method", options::value<std::string>()->default_value("mean"), "mean, ema, polyak (the mean of all of a run) or wsm")(
+      "alpha", options::value<double>(), "of ema: what an average keeps of itself when the next checkpoint comes")(
+      "shape", options::value<std::string>(),
+      "of wsm: the decay that it stands for: one_minus_sqrt (the default), linear, cosine, mirror_cosine or square")(
+      "last", options::value<uint32_t>(), "of the run: the newest so many")(
+      "steps", options::value<std::string>(), "of the run: those of these steps, as 100,200,300")("from", options::value<uint64_t>(),
+                                                                                                  "of the run: those from this step on")(
+      "until", options::value<uint64_t>(), "of the run: those up to this step")("output", options::value<std::string>()->required(),
+                                                                                "the run directory to make; it must not be there yet")(
+      "json", options::bool_switch(), "print JSON");
+  verb.positional.add("checkpoint", -1);
+  verb.act = [](const auto &given) -> Result<> {
+    TRAINHOST_TRY(const AveragingRule rule, averaging_rule_from(given));
+    TRAINHOST_TRY(const auto steps, steps_from(given_value<std::string>(given, "steps").value_or("")));
+    const AverageQuery query{.sources = given["checkpoint"].template as<std::vector<std::string>>(),
+                             .rule = rule,
+                             .last = given_value<uint32_t>(given, "last"),
+                             .steps = steps,
+                             .from = given_value<uint64_t>(given, "from"),
+                             .until = given_value<uint64_t>(given, "until"),
+                             .output = given["output"].template as<std::string>(),
+                             .json = given["json"].template as<bool>()};
+    return average(query, posix_file_system(), std::cout);
+  };
+  return verb;
+}
+
 Verbs all_verbs() {
   return {{"train", train_verb()},
           {"check",
@@ -232,6 +298,7 @@ Verbs all_verbs() {
           {"generate", generate_verb()},
           {"plugins", plugins_verb()},
           {"checkpoints", checkpoints_verb()},
+          {"checkpoints average", average_verb()},
           {"checkpoints consolidate", consolidate_verb()},
           {"plan", plan_verb()},
           {"doctor", doctor_verb()}};

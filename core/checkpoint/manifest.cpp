@@ -32,6 +32,12 @@ class Fields {
     const json *field = find(name, json::value_t::number_unsigned);
     return field ? field->get<uint64_t>() : 0;
   }
+  double real(const char *name) {
+    const json *field = object_.is_object() && object_.contains(name) ? &object_.at(name) : nullptr;
+    if (field != nullptr && field->is_number()) return field->get<double>();
+    refuse(std::string("\"") + name + "\" of " + place_ + " is missing or of the wrong type");
+    return 0;
+  }
   json object(const char *name) {
     const json *field = find(name, json::value_t::object);
     return field ? *field : json::object();
@@ -106,6 +112,19 @@ Fingerprints decode_fingerprints(const json &object, std::string &fault) {
   return fingerprints;
 }
 
+CheckpointOrigin decode_origin(const json &object, std::string &fault) {
+  Fields fields(object, "the origin", fault);
+  CheckpointOrigin origin{.how = fields.text(key::kHow), .parts = {}};
+  for (const json &item : fields.list(key::kParts)) {
+    Fields part(item, "a part of the origin", fault);
+    origin.parts.push_back({.checkpoint = part.text(key::kCheckpoint),
+                            .step = part.number(key::kStep),
+                            .weight = part.real(key::kWeight),
+                            .sha256 = part.sha256(key::kSha256)});
+  }
+  return origin;
+}
+
 void decode_files(const json &list, CheckpointManifest &manifest, std::string &fault) {
   std::set<std::string> names;
   for (const json &item : list) {
@@ -167,6 +186,7 @@ CheckpointManifest decode(const json &object, uint64_t version, std::string &fau
   manifest.label = fields.text(key::kLabel);
   manifest.trainer_state = fields.text(key::kTrainerState);
   manifest.fingerprints = decode_fingerprints(fields.object(key::kFingerprints), fault);
+  if (object.contains(key::kOrigin)) manifest.origin = decode_origin(fields.object(key::kOrigin), fault);
   const uint64_t processes = fields.number(key::kWorldSize), most = version == manifest::kVersion ? 1 : manifest::kMaximumWorldSize;
   if (processes < 1 || processes > most) {
     fields.refuse("it was written by " + std::to_string(processes) + " processes, and " + (most == 1 ? "1" : "1 to 99999") +
@@ -217,6 +237,13 @@ ordered_json encode_tensor(const ManifestTensor &tensor, uint64_t version) {
   return object;
 }
 
+ordered_json encode_origin(const CheckpointOrigin &origin) {
+  ordered_json parts = ordered_json::array();
+  for (const auto &[checkpoint, step, weight, sha256] : origin.parts)
+    parts.push_back({{key::kCheckpoint, checkpoint}, {key::kStep, step}, {key::kWeight, weight}, {key::kSha256, sha256}});
+  return {{key::kHow, origin.how}, {key::kParts, std::move(parts)}};
+}
+
 }  // namespace
 
 uint64_t CheckpointManifest::bytes() const {
@@ -253,17 +280,18 @@ Result<std::string> encode_manifest(const CheckpointManifest &manifest) {
   fingerprints[key::kData] = manifest.fingerprints.data;
   fingerprints[key::kTokenizer] = manifest.fingerprints.tokenizer;
   fingerprints[key::kPlugins] = ordered_json(json(manifest.fingerprints.plugins));
-  const ordered_json object{{key::kFormat, manifest::kFormat},
-                            {key::kVersion, version},
-                            {key::kStep, manifest.step},
-                            {key::kTokens, manifest.tokens},
-                            {key::kLabel, manifest.label},
-                            {key::kCreated, manifest.created},
-                            {key::kWorldSize, manifest.world_size},
-                            {key::kFingerprints, std::move(fingerprints)},
-                            {key::kTrainerState, manifest.trainer_state},
-                            {key::kFiles, std::move(files)},
-                            {key::kTensors, std::move(tensors)}};
+  ordered_json object{{key::kFormat, manifest::kFormat},
+                      {key::kVersion, version},
+                      {key::kStep, manifest.step},
+                      {key::kTokens, manifest.tokens},
+                      {key::kLabel, manifest.label},
+                      {key::kCreated, manifest.created},
+                      {key::kWorldSize, manifest.world_size},
+                      {key::kFingerprints, std::move(fingerprints)},
+                      {key::kTrainerState, manifest.trainer_state}};
+  if (!manifest.origin.how.empty()) object[key::kOrigin] = encode_origin(manifest.origin);
+  object[key::kFiles] = std::move(files);
+  object[key::kTensors] = std::move(tensors);
   try {
     return object.dump(1) + "\n";
   } catch (const json::exception &) {  // the library's only way to say so

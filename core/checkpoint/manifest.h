@@ -32,6 +32,20 @@ struct ManifestTensor {
   uint64_t block_elements() const { return sha256.size() == 1 ? piece.count : manifest::kBlockElements; }
 };
 
+// Of which checkpoints another one was made, when no training made it.
+struct CheckpointOrigin {
+  struct Part {
+    std::string checkpoint;  // its path then
+    uint64_t step = 0;
+    double weight = 1;
+    std::string sha256;  // of its manifest.json
+    bool operator==(const Part &) const = default;
+  };
+  std::string how;  // "mean of 3 checkpoints"; empty: training made it
+  std::vector<Part> parts;
+  bool operator==(const CheckpointOrigin &) const = default;
+};
+
 struct CheckpointManifest {
   uint64_t step = 0, tokens = 0;
   uint64_t created = 0;  // seconds since 1970, for people only
@@ -39,6 +53,7 @@ struct CheckpointManifest {
   std::string label;
   Fingerprints fingerprints;
   std::string trainer_state;
+  CheckpointOrigin origin;
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;  // file by file, in the order of their bytes
   bool operator==(const CheckpointManifest &) const = default;

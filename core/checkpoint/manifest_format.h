@@ -28,7 +28,8 @@ constexpr char kFormat[] = "format", kVersion[] = "version", kStep[] = "step", k
                kCreated[] = "created", kWorldSize[] = "world_size", kFingerprints[] = "fingerprints", kRecipe[] = "recipe",
                kSchedule[] = "schedule", kData[] = "data", kTokenizer[] = "tokenizer", kPlugins[] = "plugins",
                kTrainerState[] = "trainer_state", kFiles[] = "files", kTensors[] = "tensors", kName[] = "name", kBytes[] = "bytes",
-               kSha256[] = "sha256", kFile[] = "file", kShape[] = "shape", kBegin[] = "begin", kCount[] = "count";
+               kSha256[] = "sha256", kFile[] = "file", kShape[] = "shape", kBegin[] = "begin", kCount[] = "count", kOrigin[] = "origin",
+               kHow[] = "how", kParts[] = "parts", kCheckpoint[] = "checkpoint", kWeight[] = "weight";
 }  // namespace key
 
 }  // namespace trainhost::manifest

@@ -6,6 +6,7 @@
 #include <future>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/hash.h"
 #include "checkpoint/manifest_format.h"
@@ -97,6 +98,7 @@ CheckpointManifest take_snapshot(const CheckpointContents &contents, std::span<c
                               .label = contents.label,
                               .fingerprints = contents.fingerprints,
                               .trainer_state = contents.trainer_state,
+                              .origin = {},
                               .files = {},
                               .tensors = {}};
   // Files and tensors are hashed at the same time, except where starting a thread takes longer than it saves.
@@ -160,6 +162,10 @@ Result<> ShardReader::verify() const {
   return failure(ErrorKind::kData, path_ + ": its SHA-256 is not the manifest's, so its contents are damaged");
 }
 
+tl::unexpected<Error> ShardReader::damaged(size_t piece) const {
+  return failure(ErrorKind::kData, path_ + ": the SHA-256 of tensor \"" + pieces_[piece].piece.stored_name() + "\" is not the manifest's");
+}
+
 Result<> ShardReader::read_blocks(size_t piece, uint64_t begin, uint64_t end, const Visit &visit) const {
   const ManifestTensor &tensor = pieces_[piece];
   const uint64_t data = layout_.header.size() + layout_.tensors[piece].begin, block = std::max<uint64_t>(tensor.block_elements(), 1);
@@ -168,8 +174,7 @@ Result<> ShardReader::read_blocks(size_t piece, uint64_t begin, uint64_t end, co
     const uint64_t from = place * block * sizeof(float), to = std::min((place + 1) * block, tensor.piece.count) * sizeof(float);
     TRAINHOST_TRY(const std::string digest,
                   hash_range(*file_, data + from, data + to, [&](uint64_t offset, auto part) { return visit(offset - data, part); }));
-    if (digest != tensor.sha256[place])
-      return failure(ErrorKind::kData, path_ + ": the SHA-256 of tensor \"" + tensor.piece.stored_name() + "\" is not the manifest's");
+    if (digest != tensor.sha256[place]) return damaged(piece);
   }
   return {};
 }
@@ -186,8 +191,20 @@ Result<> ShardReader::read(size_t piece, uint64_t begin, std::span<float> out) c
 
 Result<> ShardReader::verify(size_t piece) const { return read_blocks(piece, 0, pieces_[piece].piece.count, kNothing); }
 
-Result<> ShardReader::stream(size_t piece, const std::function<Result<>(std::span<const std::byte>)> &take) const {
-  return read_blocks(piece, 0, pieces_[piece].piece.count, [&](uint64_t, std::span<const std::byte> part) { return take(part); });
+Result<> PieceReader::read(std::span<float> out) {
+  const ManifestTensor &tensor = shard_->pieces_[piece_];
+  const uint64_t data = shard_->layout_.header.size() + shard_->layout_.tensors[piece_].begin, block = tensor.block_elements();
+  while (!out.empty()) {
+    const uint64_t end = std::min((position_ / block + 1) * block, tensor.piece.count);
+    const auto part = out.first(std::min<uint64_t>(out.size(), end - position_));
+    TRAINHOST_CHECK(shard_->file_->read(data + position_ * sizeof(float), std::as_writable_bytes(part)));
+    hash_.update(std::as_bytes(part));
+    position_ += part.size();
+    out = out.subspan(part.size());
+    if (position_ < end) continue;
+    if (std::exchange(hash_, Sha256()).finish() != tensor.sha256[(end - 1) / block]) return shard_->damaged(piece_);
+  }
+  return {};
 }
 
 }  // namespace trainhost

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file_system.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/manifest.h"
@@ -62,20 +63,35 @@ class ShardReader {
   Result<> read(size_t piece, uint64_t begin, std::span<float> out) const;
   // The comparison of all blocks alone.
   Result<> verify(size_t piece) const;
-  // Hands the whole piece to `take` in parts, in order. A part is handed over before its block's hash is known: what was made of the parts
-  // is worthless when this fails. An error of `take` ends it.
-  Result<> stream(size_t piece, const std::function<Result<>(std::span<const std::byte>)> &take) const;
 
  private:
+  friend class PieceReader;
   using Visit = std::function<Result<>(uint64_t offset, std::span<const std::byte> part)>;
   // Reads the blocks that hold elements [begin, end) of the piece, in parts, each with its offset in bytes in the piece.
   Result<> read_blocks(size_t piece, uint64_t begin, uint64_t end, const Visit &visit) const;
+  tl::unexpected<Error> damaged(size_t piece) const;
 
   std::string path_;
   std::unique_ptr<ReadableFile> file_;
   SafetensorsLayout layout_;
   std::string sha256_;  // of the file, from the manifest
   std::vector<ManifestTensor> pieces_;
+};
+
+// A piece of a shard from its first element to its last. The shard stays where it is meanwhile. One thread.
+class PieceReader {
+ public:
+  PieceReader(const ShardReader &shard, size_t piece) : shard_(&shard), piece_(piece) {}
+
+  // Fills `out` with the next elements; the piece must have as many left. A block's hash is known when its last element is read: what was
+  // made of a block is worthless when this fails with kData.
+  Result<> read(std::span<float> out);
+
+ private:
+  const ShardReader *shard_;
+  size_t piece_;
+  uint64_t position_ = 0;  // in elements, from the beginning of the piece
+  Sha256 hash_;            // of the block so far
 };
 
 }  // namespace trainhost

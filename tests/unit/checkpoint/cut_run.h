@@ -22,7 +22,7 @@ enum class Cut {
 inline constexpr std::array kCuts{Cut::kFirst, Cut::kLast, Cut::kEven, Cut::kFlat, Cut::kTensors, Cut::kScattered};
 
 // What `rank` of `size` has of the run's tensors. For every cut each element is in one rank's pieces.
-inline std::vector<NamedTensor> cut_tensors(SmallRun &run, Cut cut, uint32_t rank, uint32_t size) {
+inline std::vector<NamedTensor> cut_tensors(auto &run, Cut cut, uint32_t rank, uint32_t size) {
   const auto wholes = run.tensors();
   uint64_t total = 0, before = 0;
   for (const NamedTensor &whole : wholes) total += whole.values.size();
@@ -64,7 +64,7 @@ inline std::vector<NamedTensor> cut_tensors(SmallRun &run, Cut cut, uint32_t ran
 }
 
 // What the rank saves.
-inline CheckpointContents cut_contents(SmallRun &run, Cut cut, const ProcessGroup &group, std::string label = "") {
+inline CheckpointContents cut_contents(auto &run, Cut cut, const ProcessGroup &group, std::string label = "") {
   CheckpointContents contents = run.contents(std::move(label));
   contents.tensors = cut_tensors(run, cut, group.rank(), group.size());
   return contents;

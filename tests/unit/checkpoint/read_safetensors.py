@@ -2,14 +2,19 @@
 
   read_safetensors.py tensors FILE      name, dtype, shape and SHA-256 of each tensor; then whether the package writes the same bytes
   read_safetensors.py judge DIRECTORY   each file's name and "sound" or "refused"
+  read_safetensors.py mean|ema ALPHA MADE CHECKPOINT...
+                                        whether the parameters in MADE are that average of the checkpoints', oldest first
 """
 
 import hashlib
 import os
+import pathlib
+import re
 import sys
 
+import numpy
 import safetensors
-from safetensors.numpy import load, save
+from safetensors.numpy import load, load_file, save
 
 
 def tensors(path):
@@ -31,4 +36,28 @@ def judge(directory):
             print(name, "refused")
 
 
-{"tensors": tensors, "judge": judge}[sys.argv[1]](sys.argv[2])
+def parameters(checkpoint):
+    """All elements of the parameters in double precision: the pieces of each in their order."""
+    pieces = {}
+    for file in pathlib.Path(checkpoint).glob("model*.safetensors"):
+        pieces.update(load_file(file))
+    place = lambda name: (name.split("[")[0], int(re.search(r"\[(\d+):|$", name)[1] or 0))
+    return numpy.concatenate([pieces[name].ravel() for name in sorted(pieces, key=place)]).astype(numpy.float64)
+
+
+def compare(method, alpha, made, *checkpoints):
+    thetas = [parameters(checkpoint) for checkpoint in checkpoints]
+    expected = numpy.mean(thetas, axis=0)
+    if method == "ema":
+        expected = thetas[0]
+        for theta in thetas[1:]:
+            expected = alpha * expected + (1 - alpha) * theta
+    error = numpy.abs(parameters(made) - expected).max()
+    print("equal" if error < 1e-7 else f"off by {error}")
+
+
+action, *rest = sys.argv[1:]
+if action in ("mean", "ema"):
+    compare(action, float(rest[0]), *rest[1:])
+else:
+    {"tensors": tensors, "judge": judge}[action](*rest)
