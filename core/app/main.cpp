@@ -9,11 +9,13 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <boost/algorithm/string/split.hpp>
 #include <boost/program_options.hpp>
 
 #include "app/average_verb.h"
 #include "app/check_recipe.h"
 #include "app/checkpoints_verb.h"
+#include "app/deepen_verb.h"
 #include "app/doctor_verb.h"
 #include "app/plan_verb.h"
 #include "app/plugins_verb.h"
@@ -275,6 +277,53 @@ Verb average_verb() {
   return verb;
 }
 
+// "attention.out.weight,feed_forward.down.weight"
+std::vector<std::string> names_from(const std::string &text) {
+  std::vector<std::string> names;
+  if (!text.empty()) boost::algorithm::split(names, text, [](char c) { return c == ','; });
+  return names;
+}
+
+// "12-28": [12, 28)
+Result<Deepening> layers_from(const std::string &text) {
+  Deepening deepening;
+  const char *const end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, deepening.begin);
+  if (first.ec == std::errc() && first.ptr != end && *first.ptr == '-') {
+    const auto last = std::from_chars(first.ptr + 1, end, deepening.end);
+    if (last.ec == std::errc() && last.ptr == end) return deepening;
+  }
+  return failure(ErrorKind::kUsage, fmt::format("--layers is \"{}\", expected two numbers, as 12-28: from layer 12 up to layer 27", text));
+}
+
+Verb deepen_verb() {
+  Verb verb{"trainhost checkpoints deepen STEP --layers A-B --output DIRECTORY",
+            "copy layers of a checkpoint for a deeper model",
+            options::options_description("options"),
+            {},
+            {}};
+  verb.accepted.add_options()("checkpoint", options::value<std::string>()->required(), "the directory of a checkpoint, in a run")(
+      "layers", options::value<std::string>()->required(), "12-28: layers 12 to 27, counted from 0, are copied and follow layer 27")(
+      "zero-output", options::value<std::string>()->default_value(""),
+      "parameters of a layer, as attention.out.weight,feed_forward.down.weight: zero in the copies, so that the model computes what it "
+      "did")("set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+             "KEY=VALUE: what changes in the recipe, as model.layers=48; may be repeated")(
+      "output", options::value<std::string>()->required(), "the run directory to make; it must not be there yet")(
+      "json", options::bool_switch(), "print JSON");
+  verb.positional.add("checkpoint", 1);
+  verb.act = [](const auto &given) -> Result<> {
+    TRAINHOST_TRY(Deepening deepening, layers_from(given["layers"].template as<std::string>()));
+    deepening.zeroed = names_from(given["zero-output"].template as<std::string>());
+    const DeepenQuery query{.checkpoint = given["checkpoint"].template as<std::string>(),
+                            .deepening = std::move(deepening),
+                            .settings = given["set"].template as<std::vector<std::string>>(),
+                            .output = given["output"].template as<std::string>(),
+                            .json = given["json"].template as<bool>()};
+    return deepen_checkpoint(query, posix_file_system(), std::cout);
+  };
+  return verb;
+}
+
 Verbs all_verbs() {
   return {{"train", train_verb()},
           {"check",
@@ -300,6 +349,7 @@ Verbs all_verbs() {
           {"checkpoints", checkpoints_verb()},
           {"checkpoints average", average_verb()},
           {"checkpoints consolidate", consolidate_verb()},
+          {"checkpoints deepen", deepen_verb()},
           {"plan", plan_verb()},
           {"doctor", doctor_verb()}};
 }

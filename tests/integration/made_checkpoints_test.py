@@ -4,7 +4,7 @@ import unittest
 
 import numpy
 
-from trainhost_run import MINICPM, RunTest, newest_checkpoint, read_log, tensors
+from trainhost_run import BIGRAM, MINICPM, RunTest, newest_checkpoint, read_log, tensors
 
 
 def parameters(checkpoint):
@@ -84,7 +84,7 @@ class AverageTest(MadeCheckpointsTest):
         self.assertIn("are both of step 40", self.checkpoints("average", *ends, "--method", "wsm", "--output", self.scratch / "no", expect=64).stderr)
 
     def test_what_cannot_be_averaged_is_refused(self):
-        run, made = self.train(model='plugin = "bigram"'), self.scratch / "made"
+        run, made = self.train(model=BIGRAM), self.scratch / "made"
         refused = lambda *arguments, expect=64: self.checkpoints("average", *arguments, "--output", made, expect=expect).stderr
         self.assertIn("1 of its checkpoints is chosen", refused(run, "--last", 1))
         self.assertIn("has no checkpoint of step 17", refused(run, "--steps", "16,17"))
@@ -104,6 +104,50 @@ class AverageTest(MadeCheckpointsTest):
         self.assertEqual([path.name for path in self.scratch.iterdir() if path.name.startswith("made")], [])
         self.checkpoints("average", run, "--steps", "28,32", "--output", made)
         self.assertIn("is there already", refused(run, "--steps", "28,32"))
+
+
+class DeepenTest(MadeCheckpointsTest):
+    ZERO_OUTPUT = ("--zero-output", "attention.out.weight,feed_forward.down.weight")
+
+    def deepen(self, run, made, *arguments, expect=0):
+        return self.checkpoints("deepen", newest_checkpoint(run), "--output", made, *arguments, expect=expect)
+
+    def test_a_deeper_model_measures_what_the_other_did_and_trains(self):
+        run, made = self.train(), self.scratch / "made"
+        out = json.loads(self.deepen(run, made, "--layers", "0-1", *self.ZERO_OUTPUT, "--set", "model.layers=3", "--set",
+                                     f"model.scale_depth={1.4 * (3 / 2) ** 0.5!r}", "--json").stdout)
+        self.assertEqual((out["layers_before"], out["layers"]), (2, 3))
+        self.assertEqual(self.losses(made), self.losses(run))
+        self.assertEqual(self.trainhost("generate", "--run", made, "--prompt", "The").stdout,
+                         self.trainhost("generate", "--run", run, "--prompt", "The").stdout)
+        saved, deeper = tensors(newest_checkpoint(run)), tensors(newest_checkpoint(made))
+        copied = [name for name in saved if ".block.0.attention.qkv.weight" in name]
+        self.assertEqual(len(copied), 3)  # the parameter and AdamW's two states
+        for name in copied:
+            for new, old in enumerate((0, 0, 1)):
+                other = lambda layer: name.replace(".block.0.", f".block.{layer}.")
+                self.assertEqual(deeper[other(new)].tobytes(), saved[other(old)].tobytes(), other(new))
+
+        recipe = self.recipe("deeper", MINICPM.replace("layers = 2", "layers = 3"), name="deeper.toml", tokens=24576)
+        self.trainhost("--recipe", recipe, "--from", newest_checkpoint(made))
+        trained = tensors(newest_checkpoint(self.scratch / "deeper"))
+        self.assertEqual(trained.keys(), deeper.keys())
+        self.assertTrue(trained["model.block.1.attention.out.weight"].any())  # the zeros learn
+
+    def test_the_recipe_must_give_the_deeper_model(self):
+        run, made = self.train(), self.scratch / "made"
+        refused = lambda *arguments, expect: self.deepen(run, made, *arguments, expect=expect).stderr
+        self.assertIn('the recipe\'s model has no "model.block.2.', refused("--layers", "0-1", expect=78))
+        self.assertIn('the deeper checkpoint has no "model.block.3.', refused("--layers", "0-1", "--set", "model.layers=4", expect=78))
+        self.assertIn('has shape [16] in the recipe', refused("--layers", "0-1", "--set", "model.layers=3", "--set", "model.width=16", expect=78))
+        self.assertIn('--layers is "all"', refused("--layers", "all", expect=64))
+        self.assertIn("--layers is 1-3, and the model has the layers 0-2", refused("--layers", "1-3", expect=64))
+        self.assertIn("a layer's parameters are attention.norm.weight, ", refused("--layers", "0-1", "--zero-output", "out", expect=64))
+        self.assertEqual([path.name for path in self.scratch.iterdir() if path.name.startswith("made")], [])
+
+    def test_a_model_without_layers_is_refused(self):
+        run = self.train(model=BIGRAM)
+        self.assertIn("its parameters are not numbered by layer", self.deepen(run, self.scratch / "made", "--layers", "0-1", expect=64).stderr)
 
 
 if __name__ == "__main__":
