@@ -15,6 +15,7 @@
 #include "app/average_verb.h"
 #include "app/check_recipe.h"
 #include "app/checkpoints_verb.h"
+#include "app/compare_verb.h"
 #include "app/deepen_verb.h"
 #include "app/doctor_verb.h"
 #include "app/plan_verb.h"
@@ -324,6 +325,36 @@ Verb deepen_verb() {
   return verb;
 }
 
+Verb compare_verb() {
+  Verb verb{"trainhost compare RECIPES --output DIRECTORY",
+            "train recipes, variants and branches with several seeds and say which differ",
+            options::options_description("options"),
+            {},
+            {}};
+  verb.accepted.add_options()("recipe", options::value<std::vector<std::string>>()->required(),
+                              "the recipes (TOML); the others are compared with the first")(
+      "variant", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "NAME: KEY=VALUE; KEY=VALUE: the one recipe with other settings; may be repeated")(
+      "set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "KEY=VALUE: override a key of all; may be repeated")("seeds", options::value<uint32_t>()->default_value(3),
+                                                           "how many runs of each, with the seeds 1, 2, ...")(
+      "processes", options::value<uint32_t>()->default_value(0, "none"), "train each with this many processes on this machine")(
+      "output", options::value<std::string>()->required(), "the folder of the runs; those finished in it are not run again")(
+      "json", options::bool_switch(), "print JSON");
+  verb.positional.add("recipe", -1);
+  verb.act = [](const auto &given) {
+    const CompareQuery query{.recipes = given["recipe"].template as<std::vector<std::string>>(),
+                             .variants = given["variant"].template as<std::vector<std::string>>(),
+                             .settings = given["set"].template as<std::vector<std::string>>(),
+                             .seeds = given["seeds"].template as<uint32_t>(),
+                             .processes = given["processes"].template as<uint32_t>(),
+                             .output = given["output"].template as<std::string>(),
+                             .json = given["json"].template as<bool>()};
+    return compare(query, std::cout);
+  };
+  return verb;
+}
+
 Verbs all_verbs() {
   return {{"train", train_verb()},
           {"check",
@@ -351,6 +382,7 @@ Verbs all_verbs() {
           {"checkpoints consolidate", consolidate_verb()},
           {"checkpoints deepen", deepen_verb()},
           {"plan", plan_verb()},
+          {"compare", compare_verb()},
           {"doctor", doctor_verb()}};
 }
 

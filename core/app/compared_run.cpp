@@ -1,0 +1,178 @@
+#include "app/compared_run.h"
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <nlohmann/json.hpp>
+
+#include "app/check_recipe.h"
+#include "base/file_system.h"
+#include "base/program.h"
+#include "collectives/rank_process.h"
+#include "recipe/quotation.h"
+#include "recipe/token_axis.h"
+
+namespace trainhost {
+namespace {
+
+// The lines of a run's log so far; one that is being written is left out.
+std::vector<nlohmann::json> read_log(const std::string &directory) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(directory + "/log/metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_object()) lines.push_back(std::move(json));
+  }
+  return lines;
+}
+
+// The last evaluation, when it was made at `step`. A loss that is not a number was not finite.
+std::optional<FinalLosses> final_losses(const std::string &directory, uint64_t step) {
+  std::optional<FinalLosses> losses;
+  for (const auto &line : read_log(directory)) {
+    if (line.value("kind", "") != "evaluation" || line.value("step", uint64_t{0}) != step) continue;
+    losses.emplace();
+    for (const auto &[source, row] : line["sources"].items()) {
+      const auto &loss = row["loss_per_byte"];
+      (*losses)[source] = loss.is_number() ? loss.get<double>() : std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+  return losses;
+}
+
+uint64_t last_step(const std::string &directory) {
+  constexpr std::streamoff kEnough = 8192;  // some lines
+  std::ifstream file(directory + "/log/metrics.jsonl", std::ios::ate);
+  file.seekg(std::max<std::streamoff>(std::streamoff{file.tellg()} - kEnough, 0));
+  uint64_t step = 0;
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_object()) step = json.value("step", step);
+  }
+  return step;
+}
+
+std::string last_line(const std::string &path) {
+  std::ifstream file(path);
+  std::string last;
+  for (std::string line; std::getline(file, line);)
+    if (!line.empty()) last = line;
+  return last;
+}
+
+// Recipes differ in which keys were given, and say it in comments.
+std::string without_comments(std::string toml) {
+  constexpr std::string_view kMark = "  # default";
+  for (size_t at; (at = toml.find(kMark)) != std::string::npos;) toml.erase(at, kMark.size());
+  return toml;
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> variables;
+  for (char **variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
+  return variables;
+}
+
+std::vector<std::string> settings_of(const Contestant &contestant, uint64_t seed, const std::string &directory) {
+  std::vector<std::string> settings = contestant.settings;
+  settings.push_back(fmt::format("run.seed={}", seed));
+  settings.push_back("run.directory=" + quotation(directory));
+  settings.push_back("metrics.jsonl=true");  // where the losses are read
+  return settings;
+}
+
+}  // namespace
+
+Result<ComparedRun> ComparedRun::plan(const Contestant &contestant, uint64_t seed, const std::string &directory, uint32_t processes) {
+  ComparedRun run;
+  run.contestant_ = contestant;
+  run.seed_ = seed;
+  run.processes_ = processes;
+  run.directory_ = directory;
+  TRAINHOST_TRY(run.checked_, check_recipe(contestant.recipe, settings_of(contestant, seed, directory)));
+  const TokenAxis axis(run.checked_.recipe);
+  run.total_tokens_ = axis.total_tokens();
+  run.total_steps_ = axis.total_steps();
+  return run;
+}
+
+std::vector<std::string> ComparedRun::names() const {
+  std::vector<std::string> names{contestant_.name};
+  for (const Branch &branch : checked_.recipe.branches) names.push_back(contestant_.name + "/" + branch.name);
+  return names;
+}
+
+std::string ComparedRun::directory_of(const std::string &name) const {
+  const size_t branch = name.find('/');
+  return branch == std::string::npos ? directory_ : directory_ + "/branches" + name.substr(branch);
+}
+
+Result<> ComparedRun::check_same_recipe() const {
+  TRAINHOST_TRY(const std::string found, posix_file_system().read(directory_ + "/recipe.toml"));
+  if (without_comments(found) == without_comments(resolved_toml(checked_.recipe))) return {};
+  return failure(ErrorKind::kRecipe,
+                 fmt::format("{}: holds a run of another recipe than {} with these settings; remove it, or compare in another "
+                             "--output",
+                             directory_, contestant_.recipe));
+}
+
+Result<std::optional<std::map<std::string, FinalLosses>>> ComparedRun::losses() const {
+  std::map<std::string, FinalLosses> all;
+  for (const std::string &name : names()) {
+    const auto losses = final_losses(directory_of(name), total_steps_);
+    if (!losses) return std::nullopt;
+    all[name] = *losses;
+  }
+  TRAINHOST_CHECK(check_same_recipe());
+  return all;
+}
+
+std::vector<std::string> ComparedRun::command() const {
+  std::vector<std::string> command{program_path(), "train", "--recipe", contestant_.recipe};
+  for (std::string &setting : settings_of(contestant_, seed_, directory_)) {
+    command.push_back("--set");
+    command.push_back(std::move(setting));
+  }
+  if (processes_ > 0) {
+    command.push_back("--processes");
+    command.push_back(std::to_string(processes_));
+  }
+  return command;
+}
+
+Result<> ComparedRun::train(const std::string &log, const std::atomic<bool> &stop,
+                            const std::function<void(const std::string &what, uint64_t step, uint64_t total)> &progress) const {
+  TRAINHOST_TRY(RankProcess process,
+                RankProcess::start({.command = command(), .environment = own_environment(), .log_file = log, .own_output = true}));
+  const auto under_way = [&] {
+    std::string name = contestant_.name;
+    for (const std::string &each : names())
+      if (posix_file_system().exists(directory_of(each) + "/log")) name = each;
+    return name;
+  };
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kInterval{1};
+  auto shown = Clock::now();
+  for (bool told = false; !process.reap(); std::this_thread::sleep_for(std::chrono::milliseconds(20))) {
+    if (stop && !told) {
+      process.signal(SIGTERM);
+      told = true;
+    }
+    if (Clock::now() - shown < kInterval) continue;
+    const std::string name = under_way();
+    progress(fmt::format("{}, seed {}", name, seed_), last_step(directory_of(name)), total_steps_);
+    shown = Clock::now();
+  }
+  if (WIFEXITED(process.status()) && WEXITSTATUS(process.status()) == 0) return {};
+  const auto kind = WIFEXITED(process.status()) ? kind_of(WEXITSTATUS(process.status())) : std::nullopt;
+  if (stop) return failure(ErrorKind::kStopped, "stopped; the same command goes on where it stopped");
+  return failure(kind.value_or(ErrorKind::kUnavailable),
+                 fmt::format("{}, seed {}: its process failed; the last line in {}: {}", contestant_.name, seed_, log, last_line(log)));
+}
+
+}  // namespace trainhost
