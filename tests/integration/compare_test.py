@@ -22,11 +22,13 @@ class CompareTest(RunTest):
         return {source: row["loss_per_byte"] for source, row in last["sources"].items()}
 
     def test_variants_and_branches_over_seeds(self):
-        recipe = self.recipe("run", BIGRAM, name="base.toml", more='[[branch]]\nname = "linear"\nfrom = "end of stable"\nschedule.shape = "linear"\n')
+        branch = '[[branch]]\nname = "linear"\nfrom = "end of stable"\nschedule.shape = "linear"\n'
+        recipe = self.recipe("run", BIGRAM, name="base.toml", more=branch)
         out = json.loads(self.compare(recipe, *self.COSINE, "--set", "schedule.warmup=0 steps", "--seeds", 2, "--json").stdout)
         self.assertEqual((out["tokens"], out["seeds"], out["measure"]), (20480, 2, "loss_per_byte"))
         self.assertEqual(set(out["sources"]), {"english", "questions"})
-        places = {"base": ("base", ""), "base/linear": ("base", "branches/linear"), "cosine": ("cosine", ""), "cosine/linear": ("cosine", "branches/linear")}
+        places = {"base": ("base", ""), "base/linear": ("base", "branches/linear"),
+                  "cosine": ("cosine", ""), "cosine/linear": ("cosine", "branches/linear")}
         for source, rows in out["sources"].items():
             self.assertEqual([row["name"] for row in rows], list(places))
             for row in rows:
