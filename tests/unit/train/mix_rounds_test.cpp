@@ -1,4 +1,4 @@
-// Rounds of the mixer of tests/fixtures/plugins/feedback_mixer.cpp, whose shares follow a closed form.
+// Rounds of the mixer of tests/fixtures/plugins/loss_weighted_mixer.cpp, whose shares follow a closed form.
 #include "train/mix_rounds.h"
 
 #include <cmath>
@@ -24,17 +24,17 @@ class MixReports : public MetricSink {
 // Rounds of five steps; a phase of 12 steps and one of 8.
 class MixRoundsTest : public testing::Test {
  protected:
-  static std::unique_ptr<PluginInstance> feedback() {
+  static std::unique_ptr<PluginInstance> loss_weighted() {
     Recipe recipe;
     recipe.run.tokens = 32;
     recipe.packing.sequence_length = 8;
     recipe.training.batch = Batch::constant(32);
     recipe.phases.emplace_back();
     static const TokenAxis axis(recipe);
-    return plugin_under_test(PluginKind::kDatasetMixer, fixture_plugin("feedback"), {{"round", std::string("160 tokens")}}, &axis);
+    return plugin_under_test(PluginKind::kDatasetMixer, fixture_plugin("loss_weighted"), {{"round", std::string("160 tokens")}}, &axis);
   }
 
-  explicit MixRoundsTest(std::unique_ptr<PluginInstance> mixer = feedback()) : data({{"a", 30}, {"b", 50}}, std::move(mixer)) {
+  explicit MixRoundsTest(std::unique_ptr<PluginInstance> mixer = loss_weighted()) : data({{"a", 30}, {"b", 50}}, std::move(mixer)) {
     data.add_phase("one", 32 * 12, {{"a", 0.5}, {"b", 0.5}});
     data.add_phase("two", 32 * 20, {{"a", 0.2}, {"b", 0.8}});
     stream = data.stream();
