@@ -199,7 +199,7 @@ Result<> Run::open_reports() {
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
     std::vector<std::string> to_come{"change", "phase", "batch"};  // what is still to be said of the step at which the run stands
-    if (state_.evaluated_step != state_.step) to_come.push_back("evaluation");
+    if (state_.evaluated_step != state_.step) to_come.insert(to_come.end(), {"evaluation", "epochs", "panel"});
     if (state_.sampled_step != state_.step) to_come.push_back("sample");
     if (rounds_->begins(state_)) to_come.push_back("mix");
     TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step, to_come));
@@ -229,11 +229,20 @@ void Run::add_stages() {
   growth_.emplace(BatchGrowth::Parts{recipe(), axis_, corpus_->stream(), phases_, processes_.world(), reporter_});
   phase_log_.emplace(recipe(), axis_, reporter_);
   rounds_.emplace(MixRounds::Parts{recipe(), axis_, corpus_->mixer(), corpus_->stream(), processes_.world(), reporter_});
+  rounds_->resume(state_);
 }
 
 void Run::add_evaluation() {
-  evaluation_.emplace(
-      HeldOutEvaluation::Parts{recipe(), axis_, *runner_, reporter_, corpus_->held_out(recipe(), axis_), corpus_->bytes_per_id(), stop_});
+  epochs_.emplace(EpochAccount::Parts{recipe(), axis_, corpus_->data(), corpus_->stream(), reporter_, processes_.first()});
+  panel_.emplace(DomainPanel::Parts{recipe(), axis_, reporter_});
+  evaluation_.emplace(HeldOutEvaluation::Parts{.recipe = recipe(),
+                                               .axis = axis_,
+                                               .runner = *runner_,
+                                               .reporter = reporter_,
+                                               .sources = corpus_->held_out(recipe(), axis_),
+                                               .bytes_per_id = corpus_->bytes_per_id(),
+                                               .stop = stop_,
+                                               .watchers = {&*epochs_, &*panel_}});
   generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
   sampling_.emplace(recipe(), axis_, *generator_, reporter_, stop_);
 }
@@ -252,7 +261,7 @@ Result<> Run::train() {
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),
-                   .observers = {&activity_, &*phase_log_, &reporter_, &evaluating, &sampling},
+                   .observers = {&activity_, &*phase_log_, &reporter_, &*epochs_, &evaluating, &sampling},
                    .stop = stop_});
   return trainer.run(state_);
 }

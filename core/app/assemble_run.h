@@ -12,6 +12,8 @@
 #include "base/status.h"
 #include "checkpoint/checkpoint.h"
 #include "collectives/process_group.h"
+#include "evaluate/domain_panel.h"
+#include "evaluate/epoch_account.h"
 #include "evaluate/held_out_loss.h"
 #include "evaluate/text_generator.h"
 #include "metrics/metrics.h"
@@ -102,6 +104,8 @@ class Run {
   std::optional<MixRounds> rounds_;
   std::optional<BatchGrowth> growth_;
   std::optional<PhaseLog> phase_log_;
+  std::optional<EpochAccount> epochs_;
+  std::optional<DomainPanel> panel_;
   std::optional<HeldOutEvaluation> evaluation_;
   std::optional<TextSampling> sampling_;
 };

@@ -30,6 +30,7 @@ class Corpus {
   const Tokenizer &tokenizer() const { return *data_.tokenizer; }
   const std::string &tokenizer_state() const { return data_.tokenizer_state; }
   const std::string &fingerprint() const { return data_.fingerprint; }
+  const PreparedData &data() const { return data_; }
   const DatasetMixer &mixer() const { return *mixer_; }
   SampleStream &stream() { return *stream_; }
   const std::vector<uint32_t> &bytes_per_id() const { return bytes_per_id_; }

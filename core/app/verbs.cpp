@@ -14,6 +14,7 @@
 #include "app/trained_model.h"
 #include "base/log.h"
 #include "collectives/error_file.h"
+#include "evaluate/epoch_account.h"
 #include "plugin_host/plugin_call.h"
 
 namespace trainhost {
@@ -140,15 +141,20 @@ Result<> prepare(const RecipeOptions &options, std::ostream &out) {
   const PluginEvents events{.metric = {},
                             .progress = [&](std::string_view what, uint64_t done, uint64_t total) { console->progress(what, done, total); },
                             .cancelled = &stop_signal()};
-  TRAINHOST_TRY(const PreparedData data, prepare_data(checked.recipe, checked.plugins.tokenizer, events));
-  out << fmt::format("{:<20} {:>10} {:>12} {:>14} {:>10} {:>12}\n", "source", "documents", "tokens", "bytes/token", "held out", "tokens");
-  for (const PreparedSource &source : data.sources) {
-    const auto &[name, training, held_out] = source;
+  const TokenAxis axis(checked.recipe);
+  TRAINHOST_TRY(const auto corpus, Corpus::assemble(checked, axis, events));
+  TRAINHOST_TRY(const auto epochs, planned_epochs(axis, corpus->data(), corpus->stream()));
+  out << fmt::format("{:<20} {:>10} {:>12} {:>14} {:>10} {:>12} {:>10}\n", "source", "documents", "tokens", "bytes/token", "held out",
+                     "tokens", "epochs");
+  for (size_t i = 0; i < epochs.size(); ++i) {
+    const auto &[name, training, held_out] = corpus->data().sources[i];
     const double bytes_per_token =
         training->tokens() > 0 ? static_cast<double>(training->bytes_of_text()) / static_cast<double>(training->tokens()) : 0;
-    out << fmt::format("{:<20} {:>10} {:>12} {:>14.3f} {:>10} {:>12}\n", name, training->documents(), training->tokens(), bytes_per_token,
-                       held_out->documents(), held_out->tokens());
+    out << fmt::format("{:<20} {:>10} {:>12} {:>14.3f} {:>10} {:>12} {:>10.2f}\n", name, training->documents(), training->tokens(),
+                       bytes_per_token, held_out->documents(), held_out->tokens(), epochs[i].epochs);
   }
+  out.flush();
+  for (const std::string &warning : repetition_warnings(checked.recipe, epochs)) log_warning(warning);
   return {};
 }
 
@@ -159,8 +165,8 @@ Result<> evaluate(const RunOptions &options, std::ostream &out) {
   TRAINHOST_TRY(const auto corpus, Corpus::assemble(trained->checked(), trained->axis(), events));
   EvaluationReport report{.step = trained->step(), .tokens = trained->axis().tokens_at_step(trained->step()), .rows = {}};
   for (const HeldOutSource &source : corpus->held_out(trained->checked().recipe, trained->axis())) {
-    TRAINHOST_TRY(auto row, held_out_loss(trained->runner(), source, corpus->bytes_per_id(), stop_signal()));
-    report.rows.push_back(std::move(row));
+    TRAINHOST_TRY(const auto losses, held_out_losses(trained->runner(), source, corpus->bytes_per_id(), stop_signal()));
+    report.rows.push_back(losses.row());
   }
   print_rows(report, options.json, out);
   return {};

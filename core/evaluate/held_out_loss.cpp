@@ -1,6 +1,8 @@
 #include "evaluate/held_out_loss.h"
 
 #include <algorithm>
+#include <numeric>
+#include <span>
 
 #include "collectives/agreement.h"
 
@@ -17,49 +19,63 @@ Result<std::vector<uint32_t>> bytes_per_id(const Tokenizer &tokenizer) {
 
 namespace {
 
-// Sums over counted tokens.
-struct LossSums {
-  ExactSum loss, weight, bytes;
-
-  void add(const TokenBatch &batch, std::span<const float> losses, const std::vector<uint32_t> &bytes_per_id) {
-    double sum = 0, counted = 0, length = 0;
-    for (size_t i = 0; i < losses.size(); ++i) {
-      const double counts = batch.loss_weights[i];
-      if (counts == 0) continue;
-      sum += counts * losses[i];
-      counted += counts;
-      length += counts * bytes_per_id[static_cast<size_t>(batch.targets[i])];
-    }
-    loss.add(sum);
-    weight.add(counted);
-    bytes.add(length);
+// Fills in the windows of a batch, the first of which has the index `first`. losses: of its tokens, empty where another rank has them.
+void add(const TokenBatch &batch, std::span<const float> losses, const std::vector<uint32_t> &bytes_per_id, size_t first,
+         HeldOutLosses &sums) {
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    const double counts = batch.loss_weights[i];
+    if (counts == 0) continue;
+    const size_t window = first + i / batch.sequence_length;
+    if (!losses.empty()) sums.losses[window] += counts * losses[i];
+    sums.tokens[window] += counts;
+    sums.bytes += counts * bytes_per_id[static_cast<size_t>(batch.targets[i])];
   }
-};
+}
+
+// Adds what the ranks have of each window; all but one have 0, so nothing is rounded.
+Result<> share(ProcessGroup &world, std::vector<double> &losses) {
+  TRAINHOST_TRY(const std::vector<double> all, world.gather(losses));
+  std::ranges::fill(losses, 0);
+  for (size_t i = 0; i < all.size(); ++i) losses[i % losses.size()] += all[i];
+  return {};
+}
 
 }  // namespace
 
-Result<EvaluationReport::Row> held_out_loss(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                            const std::atomic<bool> &stop) {
+double HeldOutLosses::loss() const { return std::accumulate(losses.begin(), losses.end(), 0.0); }
+
+double HeldOutLosses::counted_tokens() const { return std::accumulate(tokens.begin(), tokens.end(), 0.0); }
+
+EvaluationReport::Row HeldOutLosses::row() const {
+  const double counted = counted_tokens();
+  return {.source = source,
+          .loss_per_token = counted > 0 ? loss() / counted : 0,
+          .loss_per_byte = bytes > 0 ? loss() / bytes : 0,
+          .tokens = static_cast<uint64_t>(counted)};
+}
+
+Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
+                                      const std::atomic<bool> &stop) {
   const Spread &spread = runner.spread();
-  const uint32_t ranks = spread.data->size();
-  LossSums sums;
+  const uint32_t ranks = spread.data->size(), rank = spread.data->rank();
+  size_t windows = 0;
+  for (const TokenBatch &batch : source.batches) windows += batch.sequences;
+  HeldOutLosses sums{source.name, std::vector<double>(windows), std::vector<double>(windows), 0};
   std::vector<float> losses;
-  for (size_t first = 0; first < source.batches.size(); first += ranks) {
-    TRAINHOST_TRY(const bool stopped, any_of(*spread.world, stop));
-    if (stopped) return failure(ErrorKind::kStopped, "stopped while measuring held-out loss");
-    // Every rank takes part in every round, because the parameters may be spread over all; one without a batch repeats the first.
-    const bool counts = first + spread.data->rank() < source.batches.size();
-    const TokenBatch &batch = source.batches[counts ? first + spread.data->rank() : 0];
-    losses.assign(batch.tokens.size(), 0);
-    TRAINHOST_CHECK(runner.token_losses(batch, losses));
-    if (counts && runner.gives_loss()) sums.add(batch, losses, bytes_per_id);
+  for (size_t i = 0, window = 0; i < source.batches.size(); window += source.batches[i].sequences, ++i) {
+    if (i % ranks == 0) {
+      TRAINHOST_TRY(const bool stopped, any_of(*spread.world, stop));
+      if (stopped) return failure(ErrorKind::kStopped, "stopped while measuring held-out loss");
+      // Every rank takes part in every round, because the parameters may be spread over all; one without a batch repeats the first.
+      const TokenBatch &own = source.batches[i + rank < source.batches.size() ? i + rank : 0];
+      losses.assign(own.tokens.size(), 0);
+      TRAINHOST_CHECK(runner.token_losses(own, losses));
+    }
+    const bool here = i % ranks == rank && runner.gives_loss();
+    add(source.batches[i], here ? std::span<const float>(losses) : std::span<const float>(), bytes_per_id, window, sums);
   }
-  TRAINHOST_TRY(const auto total, sum_over(*spread.world, {sums.loss, sums.weight, sums.bytes}));
-  const double loss = total[0].value(), weight = total[1].value(), bytes = total[2].value();
-  return EvaluationReport::Row{.source = source.name,
-                               .loss_per_token = weight > 0 ? loss / weight : 0,
-                               .loss_per_byte = bytes > 0 ? loss / bytes : 0,
-                               .tokens = static_cast<uint64_t>(weight)};
+  TRAINHOST_CHECK(share(*spread.world, sums.losses));
+  return sums;
 }
 
 bool HeldOutEvaluation::due(uint64_t step) const {
@@ -68,22 +84,33 @@ bool HeldOutEvaluation::due(uint64_t step) const {
          std::any_of(phases.begin(), phases.end(), [&](const PhaseSpan &phase) { return phase.end_step == step; });
 }
 
-Result<EvaluationReport> HeldOutEvaluation::measure(const TrainState &state) {
-  EvaluationReport report{.step = state.step, .tokens = parts_.axis.tokens_at_step(state.step), .rows = {}};
+Result<std::vector<HeldOutLosses>> HeldOutEvaluation::losses() {
+  std::vector<HeldOutLosses> losses;
   for (const HeldOutSource &source : parts_.sources) {
-    TRAINHOST_TRY(auto row, held_out_loss(parts_.runner, source, parts_.bytes_per_id, parts_.stop));
-    report.rows.push_back(std::move(row));
+    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(parts_.runner, source, parts_.bytes_per_id, parts_.stop));
   }
+  return losses;
+}
+
+EvaluationReport HeldOutEvaluation::report_of(const TrainState &state, const std::vector<HeldOutLosses> &losses) const {
+  EvaluationReport report{.step = state.step, .tokens = parts_.axis.tokens_at_step(state.step), .rows = {}};
+  for (const HeldOutLosses &of_source : losses) report.rows.push_back(of_source.row());
   return report;
+}
+
+Result<EvaluationReport> HeldOutEvaluation::measure(const TrainState &state) {
+  TRAINHOST_TRY(const auto measured, losses());
+  return report_of(state, measured);
 }
 
 Result<> HeldOutEvaluation::evaluate_when_due(TrainState &state) {
   if (!pending(state)) return {};
-  const auto report = measure(state);
-  if (!report && report.error().kind == ErrorKind::kStopped) return {};  // the trainer saves; the evaluation is made after the resume
-  if (!report) return tl::unexpected(report.error());
+  const auto measured = losses();
+  if (!measured && measured.error().kind == ErrorKind::kStopped) return {};  // the trainer saves; the evaluation is made after the resume
+  if (!measured) return tl::unexpected(measured.error());
   state.evaluated_step = state.step;
-  parts_.reporter.evaluation(*report);
+  if (!measured->empty()) parts_.reporter.evaluation(report_of(state, *measured));
+  for (HeldOutWatcher *watcher : parts_.watchers) TRAINHOST_CHECK(watcher->measured(state, *measured));
   return {};
 }
 

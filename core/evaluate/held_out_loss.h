@@ -27,11 +27,31 @@ struct HeldOutSource {
   std::vector<TokenBatch> batches;
 };
 
-// Mean loss over the counted tokens of a source, and the same sum per byte of the text they stand for (nats). So runs with different
-// tokenizers compare by loss_per_byte. The ranks share the batches, and all report the same. kStopped when stop is set on any of them
+// What was measured on them; the vectors have one entry per window, in the order of the batches, which no run changes.
+struct HeldOutLosses {
+  std::string source;
+  std::vector<double> losses;  // nats, summed over the window's counted tokens
+  std::vector<double> tokens;  // that count
+  double bytes = 0;            // of the text that all of them stand for
+
+  double loss() const;  // the sum over the windows
+  double counted_tokens() const;
+  // Mean loss over the counted tokens, and the same sum per byte of their text. So runs with different tokenizers compare by the latter.
+  EvaluationReport::Row row() const;
+};
+
+// The ranks share the batches, and all get the same, to the last bit whatever their number. kStopped when stop is set on any of them
 // meanwhile.
-Result<EvaluationReport::Row> held_out_loss(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                            const std::atomic<bool> &stop);
+Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
+                                      const std::atomic<bool> &stop);
+
+// Somebody who draws conclusions from each evaluation.
+class HeldOutWatcher {
+ public:
+  virtual ~HeldOutWatcher() = default;
+  // After each evaluation, those of a recipe that holds nothing out too, on all ranks. An error ends the run with it.
+  virtual Result<> measured(TrainState &state, const std::vector<HeldOutLosses> &losses) = 0;
+};
 
 // Measures when due (by amount, at the end of each phase) and reports. Each evaluation is made once, however often the run is resumed.
 class HeldOutEvaluation : public TrainObserver {
@@ -44,18 +64,19 @@ class HeldOutEvaluation : public TrainObserver {
     std::vector<HeldOutSource> sources;
     std::vector<uint32_t> bytes_per_id;
     const std::atomic<bool> &stop;
+    std::vector<HeldOutWatcher *> watchers;  // outlive it
   };
   explicit HeldOutEvaluation(Parts parts) : parts_(std::move(parts)) {}
 
   Result<> begin(TrainState &state) override { return evaluate_when_due(state); }
   Result<> after_step(TrainState &state, const StepReport &) override { return evaluate_when_due(state); }
-  bool pending(const TrainState &state) const override {
-    return !parts_.sources.empty() && state.evaluated_step != state.step && due(state.step);
-  }
+  bool pending(const TrainState &state) const override { return state.evaluated_step != state.step && due(state.step); }
   // Measures now, without reporting.
   Result<EvaluationReport> measure(const TrainState &state);
 
  private:
+  Result<std::vector<HeldOutLosses>> losses();
+  EvaluationReport report_of(const TrainState &state, const std::vector<HeldOutLosses> &losses) const;
   Result<> evaluate_when_due(TrainState &state);
   bool due(uint64_t step) const;
 

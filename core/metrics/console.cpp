@@ -80,6 +80,16 @@ class StreamConsole final : public Console {
     print(evaluations_.next(report));
   }
 
+  void epochs(const EpochReport &report) override {
+    std::lock_guard lock(mutex_);
+    print(epochs_text(report));
+  }
+
+  void panel(const PanelReport &report) override {
+    std::lock_guard lock(mutex_);
+    print(panel_text(report, palette_));
+  }
+
   void sample(const TextSample &sample) override {
     std::lock_guard lock(mutex_);
     print(sample_text(sample, palette_));

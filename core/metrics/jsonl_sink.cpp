@@ -89,6 +89,36 @@ class JsonlSink final : public MetricSink {
     write({{"kind", "mix"}, {"step", report.step}, {"tokens", report.tokens}, {"round", report.round}, {"sources", std::move(sources)}});
   }
 
+  void epochs(const EpochReport &report) override {
+    Json sources = Json::object();
+    for (const auto &row : report.rows) {
+      sources[row.source] = {{"epochs", row.epochs},
+                             {"unique_tokens", row.unique_tokens},
+                             {"tokens_read", row.tokens_read},
+                             {"effective_share", row.effective_share}};
+    }
+    write({{"kind", "epochs"}, {"step", report.step}, {"tokens", report.tokens}, {"sources", std::move(sources)}});
+  }
+
+  void panel(const PanelReport &report) override {
+    Json sources = Json::object();
+    for (const auto &row : report.rows) {
+      sources[row.source] = {{"out_of_domain", row.out_of_domain}, {"loss_per_byte", row.loss}, {"before", row.before},
+                             {"difference", row.difference},       {"sigma", row.sigma},        {"worse", row.worse}};
+    }
+    const auto mean = [](const PanelReport::Mean &mean) {
+      return Json{{"sources", mean.sources}, {"loss_per_byte", mean.loss}, {"before", mean.before}};
+    };
+    write({{"kind", "panel"},
+           {"step", report.step},
+           {"tokens", report.tokens},
+           {"since_tokens", report.since_tokens},
+           {"phase", report.phase},
+           {"sources", std::move(sources)},
+           {"in_domain", mean(report.in_domain)},
+           {"out_of_domain", mean(report.out_of_domain)}});
+  }
+
   void sample(const TextSample &sample) override {
     write({{"kind", "sample"}, {"step", sample.step}, {"prompt", sample.prompt}, {"continuation", sample.continuation}});
   }

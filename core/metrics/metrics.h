@@ -79,6 +79,39 @@ struct MixReport {
   std::vector<Row> rows;
 };
 
+// How often the text of each source has been read.
+struct EpochReport {
+  struct Row {
+    std::string source;
+    double epochs = 0;
+    uint64_t unique_tokens = 0;  // of the text that has been read at least once
+    uint64_t tokens_read = 0;    // as often as it was read
+    double effective_share = 1;  // what these are worth, over what as many new tokens would be; 1 while no text has come again
+  };
+  uint64_t step = 0, tokens = 0;
+  std::vector<Row> rows;
+};
+
+// What a phase did to the held-out losses: at its end, beside those when it began. All in nats per byte.
+struct PanelReport {
+  struct Row {
+    std::string source;
+    bool out_of_domain = false;
+    double loss = 0, before = 0;
+    double difference = 0, sigma = 0;  // of the same windows, before and after; sigma: of the mean difference, NaN with one window
+    bool worse = false;                // by more than two sigma
+  };
+  struct Mean {  // over the sources of one kind
+    size_t sources = 0;
+    double loss = 0, before = 0;
+  };
+  uint64_t step = 0, tokens = 0;
+  uint64_t since_tokens = 0;  // of the run, when the losses before were measured
+  std::string phase;
+  std::vector<Row> rows;
+  Mean in_domain, out_of_domain;
+};
+
 struct TextSample {
   uint64_t step = 0;
   std::string prompt, continuation;
@@ -95,6 +128,8 @@ class MetricSink {
   virtual void step(const StepReport &) = 0;
   virtual void evaluation(const EvaluationReport &) = 0;
   virtual void mix(const MixReport &) {}
+  virtual void epochs(const EpochReport &) {}
+  virtual void panel(const PanelReport &) {}
   virtual void sample(const TextSample &) {}
   virtual void metric(uint64_t /*step*/, std::string_view /*name*/, double /*value*/) {}
   // Makes what was written so far readable by others; before a checkpoint is announced. Fails with kCheckpointWrite.

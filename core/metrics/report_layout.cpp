@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,12 @@ namespace trainhost {
 namespace {
 
 std::string padded(const std::string &text, size_t width) { return text + std::string(width - std::min(width, columns(text)), ' '); }
+
+size_t widest_source(const auto &rows) {
+  size_t width = std::string_view("source").size();
+  for (const auto &row : rows) width = std::max(width, columns(printable(row.source)));
+  return width;
+}
 
 // Each line four columns in.
 std::string indented(std::string_view text) {
@@ -56,6 +63,33 @@ std::string sample_text(const TextSample &sample, const Palette &palette) {
          indented(palette.strong(printable(sample.prompt)) + printable(sample.continuation)) + "\n";
 }
 
+std::string epochs_text(const EpochReport &report) {
+  std::string text;
+  for (const auto &row : report.rows) {
+    if (row.tokens_read == 0) continue;
+    text += fmt::format("{}{} {:.2f}", text.empty() ? "  epochs read: " : ", ", printable(row.source), row.epochs);
+    if (row.effective_share < 1) text += fmt::format(" (worth {:.1f}% of new text)", 100 * row.effective_share);
+  }
+  return text.empty() ? text : text + "\n";
+}
+
+std::string panel_text(const PanelReport &report, const Palette &palette) {
+  std::string text = palette.strong(fmt::format("held-out loss over phase {}, nats/byte", printable(report.phase))) + "\n";
+  const size_t width = std::max(widest_source(report.rows), std::string_view("out of domain").size());
+  text += fmt::format("  {}  {:>6}  {:>8}  {:>8}  {:>8}  {:>7}\n", padded("source", width), "domain", "before", "after", "change", "sigma");
+  for (const auto &row : report.rows) {
+    const std::string line = fmt::format("  {}  {:>6}  {:>8.4f}  {:>8.4f}  {:>+8.4f}  {:>7.4f}", padded(printable(row.source), width),
+                                         row.out_of_domain ? "out" : "in", row.before, row.loss, row.difference, row.sigma);
+    text += row.worse ? palette.worse(line + "  worse") + "\n" : line + "\n";
+  }
+  for (const auto &[name, mean] : {std::pair("in domain", report.in_domain), std::pair("out of domain", report.out_of_domain)}) {
+    if (mean.sources == 0) continue;
+    text += fmt::format("  {}  {:>6}  {:>8.4f}  {:>8.4f}  {:>+8.4f}\n", padded(name, width), "mean", mean.before, mean.loss,
+                        mean.loss - mean.before);
+  }
+  return text;
+}
+
 std::string EvaluationTables::change(double now, double before) const {
   if (std::isnan(before)) return std::string(8, ' ');
   const std::string text = fmt::format("{:>+8.4f}", now - before);
@@ -63,9 +97,7 @@ std::string EvaluationTables::change(double now, double before) const {
 }
 
 std::string EvaluationTables::next(const EvaluationReport &report) {
-  size_t width = std::string_view("source").size();
-  for (const auto &row : report.rows) width = std::max(width, columns(printable(row.source)));
-
+  const size_t width = widest_source(report.rows);
   std::string text = palette_.strong(fmt::format("held-out loss at step {}, {} tokens", step_text(report.step),
                                                  count_text(static_cast<double>(report.tokens)))) +
                      "\n";

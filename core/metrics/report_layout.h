@@ -13,6 +13,8 @@ std::string run_text(const RunSummary &run, const Palette &palette);
 std::string phase_text(const PhaseReport &report, const Palette &palette);
 std::string batch_text(const BatchReport &report, const Palette &palette);
 std::string sample_text(const TextSample &sample, const Palette &palette);
+std::string epochs_text(const EpochReport &report);  // one line; empty before the first step
+std::string panel_text(const PanelReport &report, const Palette &palette);
 
 // Evaluations as tables; a loss stands beside its change since the evaluation before.
 class EvaluationTables {

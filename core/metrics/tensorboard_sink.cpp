@@ -48,6 +48,19 @@ class TensorboardSink final : public MetricSink {
     }
   }
 
+  void epochs(const EpochReport &report) override {
+    for (const auto &row : report.rows) {
+      scalar(report.step, "epochs/" + row.source, row.epochs);
+      scalar(report.step, "effective_share/" + row.source, row.effective_share);
+    }
+  }
+
+  void panel(const PanelReport &report) override {
+    for (const auto &row : report.rows) scalar(report.step, "held_out_change_over_phase/" + row.source, row.difference);
+    if (report.in_domain.sources > 0) scalar(report.step, "domain_loss_per_byte/in", report.in_domain.loss);
+    if (report.out_of_domain.sources > 0) scalar(report.step, "domain_loss_per_byte/out", report.out_of_domain.loss);
+  }
+
   void sample(const TextSample &sample) override {
     write(text_event(unix_seconds(), sample.step, "samples/" + valid_utf8(sample.prompt),
                      indented(valid_utf8(sample.prompt + sample.continuation))));

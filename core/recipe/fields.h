@@ -55,6 +55,8 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.choice("loss_on", source.loss_on, {"all", "answers"});
     fields.share("held_out", source.held_out, 0, 0.5);
     fields.choice("on_bad_input", source.on_bad_input, {"skip", "refuse"});
+    fields.number("epochs_at_most", source.epochs_at_most, 0);
+    fields.choice("domain", source.domain, {"in", "out"});
   });
   sections.plugin("tokenizer", recipe.tokenizer);
   sections.table("packing", [&](auto &fields) {

@@ -60,6 +60,8 @@ struct Source {
   std::string loss_on = "all";        // all, answers
   double held_out = 0.01;             // share of the documents kept for evaluation
   std::string on_bad_input = "skip";  // skip (counted and named), refuse
+  double epochs_at_most = 4;          // how often it may be read before the run warns
+  std::string domain = "in";          // in, out: what the model is meant for, or what it must not lose meanwhile
   Position position;
 };
 
@@ -194,8 +196,9 @@ Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 std::string resolved_toml(const Recipe &recipe);
 
 // Equal fingerprints: the same training, but for its learning rates. Covers everything but run.directory, schedules, parallel, recompute
-// and memory, metrics, evaluation, sampling, checkpoint, branches, and where sources and plugins lie (what they are has a fingerprint of
-// its own); plugin parameters as they stand in `recipe`, so take it after the manifests' defaults were added. 64 hexadecimal digits.
+// and memory, metrics, evaluation, sampling, checkpoint, branches, the epochs_at_most and domain of sources, and where sources and plugins
+// lie (what they are has a fingerprint of its own); plugin parameters as they stand in `recipe`, so take it after the manifests' defaults
+// were added. 64 hexadecimal digits.
 std::string training_fingerprint(const Recipe &recipe);
 // Likewise of the schedule and what phases change of it.
 std::string schedule_fingerprint(const Recipe &recipe);

@@ -174,7 +174,11 @@ std::string training_fingerprint(const Recipe &recipe) {
   training.sampling = {};
   training.checkpoint = {};
   training.branches.clear();
-  for (Source &source : training.sources) source.paths.clear();  // where the text lies; what it says has a fingerprint of its own
+  for (Source &source : training.sources) {
+    source.paths.clear();  // where the text lies; what it says has a fingerprint of its own
+    source.epochs_at_most = 0;
+    source.domain.clear();
+  }
   return sha256(written(training, false));
 }
 

@@ -41,6 +41,10 @@ bool MixRounds::begins(const TrainState &state) const {
   return !state.mix || !belongs(*state.mix) || !goes_on(state.mix->round, state.step);
 }
 
+void MixRounds::resume(const TrainState &state) const {
+  if (parts_.mixer.rounds() && state.mix && belongs(*state.mix)) parts_.stream.enter(state.mix->round);
+}
+
 Result<uint64_t> MixRounds::enter(TrainState &state) {
   const bool foreign = state.mix && parts_.mixer.rounds() && !belongs(*state.mix);
   if (foreign && parts_.world.rank() == 0) {

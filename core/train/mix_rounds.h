@@ -31,6 +31,10 @@ class MixRounds {
   // Whether the state's next step begins a round. Never with a mixer that knows none.
   bool begins(const TrainState &state) const;
 
+  // Makes the stream that of the round in which the state stands, or just ended, where there is one of this mixer. No thread may be using
+  // the stream.
+  void resume(const TrainState &state) const;
+
   // Makes the stream ready for the state's next step, of which there must be one, and returns up to which step it is. The round of
   // state.mix goes on; where the step begins one, the mixer is told the losses of the round before, and its answer is reported. With a
   // mixer that knows no rounds, state.mix becomes empty. No thread may be using the stream. All ranks call it and get the same; errors: the

@@ -51,6 +51,16 @@ void Reporter::mix(const MixReport &report) {
   for (MetricSink *sink : sinks_) sink->mix(report);
 }
 
+void Reporter::epochs(const EpochReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->epochs(report);
+}
+
+void Reporter::panel(const PanelReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->panel(report);
+}
+
 void Reporter::sample(const TextSample &sample) {
   std::lock_guard lock(mutex_);
   for (MetricSink *sink : sinks_) sink->sample(sample);

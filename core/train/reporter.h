@@ -24,6 +24,8 @@ class Reporter : public TrainObserver {
   Result<> before_checkpoint() override;
   void evaluation(const EvaluationReport &report);
   void mix(const MixReport &report);
+  void epochs(const EpochReport &report);
+  void panel(const PanelReport &report);
   void sample(const TextSample &sample);
   // From a plugin; under the step that is being made. Any thread.
   void metric(std::string_view name, double value);

@@ -56,6 +56,24 @@ BatchProgress batch_from_json(const nlohmann::json &json) {
   return batch;
 }
 
+nlohmann::ordered_json past_to_json(const std::map<std::string, PastLosses> &past) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto &[source, losses] : past) {
+    json[source] = {{"tokens", losses.tokens}, {"training_loss", losses.training_loss}, {"windows", losses.windows}};
+  }
+  return json;
+}
+
+std::map<std::string, PastLosses> past_from_json(const nlohmann::json &json) {
+  std::map<std::string, PastLosses> past;
+  for (const auto &[source, losses] : json.items()) {
+    past[source] = {.tokens = losses.at("tokens").get<uint64_t>(),
+                    .training_loss = losses.at("training_loss").get<double>(),
+                    .windows = losses.at("windows").get<std::vector<double>>()};
+  }
+  return past;
+}
+
 }  // namespace
 
 void BatchProgress::learn(double loss) {
@@ -91,6 +109,8 @@ std::string TrainState::to_json() const {
   json["gradient_norms"] = spikes.gradient_norms;
   if (batch != BatchProgress()) json["batch"] = batch_to_json(batch);
   if (mix) json["mix"] = mix_to_json(*mix, step);
+  if (!at_phase_start.empty()) json["at_phase_start"] = past_to_json(at_phase_start);
+  if (!lowest_held_out.empty()) json["lowest_held_out"] = past_to_json(lowest_held_out);
   return json.dump();
 }
 
@@ -107,6 +127,8 @@ Result<TrainState> TrainState::from_json(const std::string &text, uint64_t step)
   json.at("gradient_norms").get_to(state.spikes.gradient_norms);
   if (json.contains("batch")) state.batch = batch_from_json(json["batch"]);
   if (json.contains("mix")) state.mix = mix_from_json(json["mix"], step);
+  if (json.contains("at_phase_start")) state.at_phase_start = past_from_json(json["at_phase_start"]);
+  if (json.contains("lowest_held_out")) state.lowest_held_out = past_from_json(json["lowest_held_out"]);
   return state;
 } catch (const nlohmann::json::exception &problem) {
   return failure(ErrorKind::kData, std::string("the training state in the checkpoint cannot be read: ") + problem.what());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,6 +41,13 @@ struct BatchProgress {
   bool operator==(const BatchProgress &) const = default;
 };
 
+// The held-out losses of a source at one evaluation, for later ones to be compared with.
+struct PastLosses {
+  uint64_t tokens = 0;          // of the run, when they were measured
+  double training_loss = 0;     // of the run then: the mean over the steps since the evaluation before
+  std::vector<double> windows;  // summed over each window, in nats
+};
+
 struct TrainState {
   // Steps [first, end) whose batches are passed over without an update.
   struct Skipped {
@@ -54,7 +62,8 @@ struct TrainState {
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
   BatchProgress batch;
-  std::optional<MixProgress> mix;  // when the mixer has th.mixer.feedback/1, from the first step on
+  std::optional<MixProgress> mix;                                     // when the mixer has th.mixer.feedback/1, from the first step on
+  std::map<std::string, PastLosses> at_phase_start, lowest_held_out;  // by source
 
   bool is_skipped(uint64_t at_step) const;
 

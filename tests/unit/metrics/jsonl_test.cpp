@@ -130,6 +130,25 @@ TEST(Jsonl, HoldsTheSharesOfARound) {
   EXPECT_EQ(lines(path).size(), 1u) << "a run that resumes where the round begins reports it again";
 }
 
+TEST(Jsonl, HoldsEpochsAndPanel) {
+  const ScratchFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  const auto sink = open_jsonl_sink(path, 0).value();
+  sink->epochs({.step = 5,
+                .tokens = 160,
+                .rows = {{.source = "web", .epochs = 2, .unique_tokens = 80, .tokens_read = 160, .effective_share = 0.984}}});
+  PanelReport panel{
+      .step = 6, .tokens = 192, .since_tokens = 64, .phase = "decay", .rows = {}, .in_domain = {1, 1.5, 2}, .out_of_domain = {}};
+  panel.rows.push_back({.source = "web", .loss = 1.5, .before = 2, .difference = -0.5, .sigma = NAN});
+  sink->panel(panel);
+  ASSERT_TRUE(sink->flush());
+  EXPECT_EQ(lines(path)[0], Json::parse(R"({"kind":"epochs","step":5,"tokens":160,"sources":{
+      "web":{"epochs":2.0,"unique_tokens":80,"tokens_read":160,"effective_share":0.984}}})"));
+  EXPECT_EQ(lines(path)[1], Json::parse(R"({"kind":"panel","step":6,"tokens":192,"since_tokens":64,"phase":"decay","sources":{
+      "web":{"out_of_domain":false,"loss_per_byte":1.5,"before":2.0,"difference":-0.5,"sigma":null,"worse":false}},
+      "in_domain":{"sources":1,"loss_per_byte":1.5,"before":2.0},"out_of_domain":{"sources":0,"loss_per_byte":0.0,"before":0.0}})"));
+}
+
 TEST(Jsonl, WritesNullForWhatIsNotFiniteAndWholeCharactersOnly) {
   const ScratchFolder folder;
   const std::string path = folder.file("metrics.jsonl");

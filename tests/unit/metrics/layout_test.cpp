@@ -124,6 +124,35 @@ TEST(EvaluationTables, PaintBetterGreenAndWorseRed) {
   EXPECT_NE(text.find("\x1b[31m +0.5000\x1b[0m"), std::string::npos) << text;
 }
 
+TEST(EpochsText, SaysWhatRepeatedTextIsWorth) {
+  const EpochReport::Row unread{.source = "unread", .epochs = 0, .unique_tokens = 0, .tokens_read = 0, .effective_share = 1};
+  const EpochReport::Row once{.source = "once", .epochs = 0.5, .unique_tokens = 50, .tokens_read = 50, .effective_share = 1};
+  const EpochReport::Row often{.source = "often", .epochs = 4, .unique_tokens = 100, .tokens_read = 400, .effective_share = 0.931};
+  EXPECT_EQ(epochs_text({.step = 1, .tokens = 450, .rows = {unread, once, often}}),
+            "  epochs read: once 0.50, often 4.00 (worth 93.1% of new text)\n");
+  EXPECT_EQ(epochs_text({.step = 0, .tokens = 0, .rows = {unread}}), "");
+}
+
+PanelReport panel() {
+  PanelReport report{
+      .step = 200, .tokens = 6400, .since_tokens = 3200, .phase = "annealing", .rows = {}, .in_domain = {}, .out_of_domain = {}};
+  report.rows.push_back({.source = "中文", .loss = 1.25, .before = 1.5, .difference = -0.25, .sigma = 0.01});
+  report.rows.push_back(
+      {.source = "web", .out_of_domain = true, .loss = 1.625, .before = 1.5, .difference = 0.125, .sigma = 0.02, .worse = true});
+  report.in_domain = {1, 1.25, 1.5};
+  return report;
+}
+
+TEST(PanelText, SaysWhatAPhaseDid) {
+  EXPECT_EQ(panel_text(panel(), kPlain),
+            "held-out loss over phase annealing, nats/byte\n"
+            "  source         domain    before     after    change    sigma\n"
+            "  中文                 in    1.5000    1.2500   -0.2500   0.0100\n"
+            "  web               out    1.5000    1.6250   +0.1250   0.0200  worse\n"
+            "  in domain        mean    1.5000    1.2500   -0.2500\n");
+  EXPECT_NE(panel_text(panel(), kColour).find("\x1b[31m  web "), std::string::npos);
+}
+
 TEST(SampleText, IsIndentedAndCannotSteerTheTerminal) {
   EXPECT_EQ(sample_text({.step = 1'200, .prompt = "Once", .continuation = " upon\na \x1b[2Jtime \xe4\xb8"}, kPlain),
             "sample at step 1,200\n    Once upon\n    a \\x1b[2Jtime \xef\xbf\xbd\n");

@@ -64,6 +64,8 @@ quality = "high"
 licence = "CC0"
 held_out = "2%"
 on_bad_input = "refuse"
+epochs_at_most = 2.5
+domain = "out"
 [[source]]
 name = "问答 \"quoted\""
 paths = ["data/faq/*.jsonl"]
@@ -161,6 +163,8 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.sources[0].licence, "CC0");
   EXPECT_EQ(recipe.sources[0].held_out, 0.02);
   EXPECT_EQ(recipe.sources[0].on_bad_input, "refuse");
+  EXPECT_EQ(recipe.sources[0].epochs_at_most, 2.5);
+  EXPECT_EQ(recipe.sources[0].domain, "out");
   EXPECT_EQ(recipe.sources[0].position.line, 13);
   EXPECT_EQ(recipe.sources[1].loss_on, "answers");
   EXPECT_EQ(recipe.tokenizer.plugin, "byte");
@@ -172,7 +176,7 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(std::get<double>(recipe.model.parameters.at("scale").value), 1.0);
   EXPECT_EQ(std::get<bool>(recipe.model.parameters.at("tied").value), true);
   EXPECT_EQ(std::get<std::string>(recipe.model.parameters.at("odd key").value), "line\nfeed");
-  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 36);
+  EXPECT_EQ(recipe.model.parameters.at("layers").position.line, 38);
   EXPECT_EQ(recipe.optimizer.plugin, "org.example.lion");
   EXPECT_EQ(recipe.schedule.plugin, "wsd");
   EXPECT_EQ(std::get<std::string>(recipe.schedule.parameters.at("warmup").value), "2%");
@@ -354,11 +358,26 @@ TEST_F(Reader, FingerprintsWhatTrainingDependsOn) {
   const auto fingerprint = [&](const std::vector<std::string> &settings) { return training_fingerprint(read_text(kWhole, settings)); };
   const std::string trunk = fingerprint({});
   EXPECT_EQ(trunk.size(), 64u);
-  for (const char *same : {"run.directory=\"elsewhere\"", "metrics.console=true", "evaluation.every=1%", "sampling.tokens=5",
-                           "checkpoint.keep=9", "branch.linear.batch=4096", "parallel.sharding=optimizer", "parallel.pipeline_stages=1",
-                           "training.recompute=all", "training.memory=1GiB", "plugins.path=[\"elsewhere\"]", "schedule.peak_lr=0.5",
-                           "schedule.plugin=cosine", "phase.annealing.schedule.peak_lr=0.5", "optimizer.plugin=\"./lion.so\"",
-                           "training.batch=\"16Ki tokens\"", "run.seed=7", "source.english.paths=[\"b\"]"})
+  for (const char *same : {"run.directory=\"elsewhere\"",
+                           "metrics.console=true",
+                           "evaluation.every=1%",
+                           "sampling.tokens=5",
+                           "checkpoint.keep=9",
+                           "branch.linear.batch=4096",
+                           "parallel.sharding=optimizer",
+                           "parallel.pipeline_stages=1",
+                           "training.recompute=all",
+                           "training.memory=1GiB",
+                           "plugins.path=[\"elsewhere\"]",
+                           "schedule.peak_lr=0.5",
+                           "schedule.plugin=cosine",
+                           "phase.annealing.schedule.peak_lr=0.5",
+                           "optimizer.plugin=\"./lion.so\"",
+                           "training.batch=\"16Ki tokens\"",
+                           "run.seed=7",
+                           "source.english.paths=[\"b\"]",
+                           "source.english.epochs_at_most=9",
+                           "source.english.domain=out"})
     EXPECT_EQ(fingerprint({same}), trunk) << same;
   for (const char *other : {"run.seed=8", "run.tokens=2M tokens", "source.english.held_out=0.1", "model.layers=3",
                             "packing.document_mask=true", "phase.stable.until=80%", "phase.annealing.optimizer.beta2=0.9",
