@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
+#include "data/chat_marker.h"
 #include "data/token_store_writer.h"
 #include "device/thread_pool.h"
 
@@ -46,7 +48,33 @@ Result<std::vector<TokenizedDocument>> encode_all(const std::vector<Document> &d
   return tokenized;
 }
 
-nlohmann::ordered_json description(const SourceCorpus &corpus, const Tokenizer &tokenizer) {
+// Documents with control tokens of a chat template.
+struct MarkedDocuments {
+  uint64_t marked = 0, all = 0;
+  std::string_view first;  // marker
+
+  void add(const std::vector<Document> &documents) {
+    std::vector<std::string_view> markers(documents.size());
+    parallel_for(static_cast<int64_t>(documents.size()), 1, [&](int64_t begin, int64_t end) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) markers[i] = chat_marker(documents[i].text);
+    });
+    all += documents.size();
+    for (const std::string_view marker : markers) {
+      if (marker.empty()) continue;
+      if (marked++ == 0) first = marker;
+    }
+  }
+
+  void warn(const Source &source) const {
+    if (marked == 0) return;
+    log_warning(fmt::format(
+        "source \"{}\": {} of {} documents hold control tokens of a chat template, as \"{}\", and the model learns to write them; "
+        "clean the text, or give its turns as chat lines",
+        source.name, marked, all, first));
+  }
+};
+
+nlohmann::ordered_json description(const SourceCorpus &corpus, const Tokenizer &tokenizer, const MarkedDocuments &marked) {
   const Source &source = corpus.source();
   auto inputs = nlohmann::ordered_json::array();
   for (const SourceFile &file : corpus.files()) {
@@ -57,6 +85,7 @@ nlohmann::ordered_json description(const SourceCorpus &corpus, const Tokenizer &
       {"settings", {{"loss_on", source.loss_on}, {"held_out", source.held_out}, {"on_bad_input", source.on_bad_input}}},
       {"tokenizer", {{"id", tokenizer.manifest().id}, {"version", tokenizer.manifest().version}, {"fingerprint", tokenizer.fingerprint()}}},
       {"skipped", corpus.report().summary()},
+      {"documents_with_chat_tokens", marked.marked},
       {"inputs", inputs}};
 }
 
@@ -69,6 +98,7 @@ Result<> write_token_stores(const SourceCorpus &corpus, const Tokenizer &tokeniz
   TRAINHOST_TRY(auto training, TokenStoreWriter::create(files, folder + "/training", tokenizer.vocabulary_size(), masked));
   TRAINHOST_TRY(auto held_out, TokenStoreWriter::create(files, folder + "/held_out", tokenizer.vocabulary_size(), masked));
   DocumentReader reader = corpus.documents();
+  MarkedDocuments marked;
   for (bool more = true; more;) {
     std::vector<Document> documents;
     for (size_t bytes = 0; more && bytes < kBatchBytes;) {
@@ -80,11 +110,13 @@ Result<> write_token_stores(const SourceCorpus &corpus, const Tokenizer &tokeniz
     }
     TRAINHOST_TRY(const std::vector<TokenizedDocument> tokenized, encode_all(documents, tokenizer, masked));
     for (size_t i = 0; i < documents.size(); ++i) TRAINHOST_CHECK((documents[i].held_out ? held_out : training).add(tokenized[i]));
+    marked.add(documents);
     TRAINHOST_CHECK(check_cancelled(events, what));
     report_progress(events, what, reader.bytes_read(), corpus.bytes());
   }
   if (events.progress) events.progress(what, corpus.bytes(), corpus.bytes());
-  const nlohmann::ordered_json text = description(corpus, tokenizer);
+  marked.warn(corpus.source());
+  const nlohmann::ordered_json text = description(corpus, tokenizer, marked);
   TRAINHOST_CHECK(training.finish(text));
   return held_out.finish(text);
 }

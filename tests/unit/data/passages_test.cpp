@@ -1,7 +1,12 @@
+#include <algorithm>
+#include <sstream>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "data/chat_marker.h"
 #include "data/line_reader.h"
 #include "data/passage_reader.h"
 #include "temporary_folder.h"
@@ -171,6 +176,43 @@ TEST(ChatPassages, RenderTurnsAndCountAnswersOnly) {
   EXPECT_EQ(marked(reading.passages[1]), "User: 2 + 2?\nAssistant:[ 4\n]");
   EXPECT_EQ(marked(reading.passages[2]), "User: Add.\n2, 3\nAssistant:[ 5\n]");
   EXPECT_EQ(marked(reading.passages[3]), "User: Say hello.\nAssistant:[ Hello.\n]");
+}
+
+// The turns of rendered text, by the roles that begin its lines: what somebody who reads the template back would find.
+std::vector<std::pair<std::string, std::string>> turns_of(const std::string &text) {
+  std::vector<std::pair<std::string, std::string>> turns;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t colon = line.find(": ");
+    const std::string name = line.substr(0, std::min(colon, line.size()));
+    if (name == "System" || name == "User" || name == "Assistant") {
+      turns.emplace_back(name, line.substr(colon + 2));
+    } else {
+      turns.back().second += "\n" + line;
+    }
+  }
+  return turns;
+}
+
+TEST(ChatPassages, ReadBackToTheirTurns) {  // A34
+  const Reading reading = read(
+      R"({"messages": [{"role": "system", "content": "Be brief.\nBe kind."}, {"role": "user", "content": "What is this: a list?"}, {"role": "assistant", "content": "1. One\n\n2. Two"}, {"role": "user", "content": "再见"}, {"role": "assistant", "content": "<b>"}]})",
+      TextFormat::kChat, true);
+  ASSERT_EQ(reading.passages.size(), 1u) << reading.summary;
+  EXPECT_EQ(turns_of(reading.passages[0].text), (std::vector<std::pair<std::string, std::string>>{{"System", "Be brief.\nBe kind."},
+                                                                                                  {"User", "What is this: a list?"},
+                                                                                                  {"Assistant", "1. One\n\n2. Two"},
+                                                                                                  {"User", "再见"},
+                                                                                                  {"Assistant", "<b>"}}));
+}
+
+TEST(ChatMarker, IsFoundWhereverItStands) {  // A34: what a base model must not learn to write
+  EXPECT_EQ(chat_marker("a < b, x[1] <|im_start|>user\nhi<|im_end|>"), "<|im_start|>");
+  EXPECT_EQ(chat_marker("[INST] hi [/INST]"), "[INST]");
+  EXPECT_EQ(chat_marker("hi<end_of_turn>"), "<end_of_turn>");
+  EXPECT_EQ(chat_marker("<|im_star|> [inst] <<sys>> <html> [1] <"), "");
+  EXPECT_EQ(chat_marker("User: our own template\nAssistant: has none\n"), "");
+  EXPECT_EQ(chat_marker(""), "");
 }
 
 TEST(ChatPassages, CountAllWhenAsked) {

@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <nlohmann/json.hpp>
 
+#include "data/packing.h"
 #include "store_under_test.h"
 #include "temporary_folder.h"
 
@@ -129,6 +130,41 @@ TEST_F(Prepare, CountsAnswersAndTheirEndsOnly) {
   const size_t answer = text.find("Assistant:") + 10;
   for (uint64_t i = 0; i < store.document_end(0); ++i) EXPECT_EQ(store.counts(i), i >= answer) << i;
   EXPECT_TRUE(data->sources[0].training->counts(0));
+}
+
+// A34: over an epoch the loss counts the tokens of the answers with their line ends, and one end token a document, and nothing else. The
+// byte tokenizer's tokens are the bytes.
+TEST_F(Prepare, CountsAsManyTokensAsTheAnswersHave) {
+  const auto data = prepare();
+  ASSERT_TRUE(data) << data.error().message;
+  const TokenStore &store = *data->sources[2].training;
+  uint64_t expected = 0;
+  for (uint64_t document = 0; document < store.documents(); ++document) {
+    const std::string text = text_of(*data->tokenizer, store, document);
+    expected += text.size() - (text.find("Assistant:") + 10) + 1;
+  }
+  double counted = 0;
+  const Packing packing(store, Packing::Mode::kBestFit, 64);
+  for (uint64_t window = 0; window < packing.windows(); ++window) {
+    TokenBatch batch = empty_batch(64);
+    ASSERT_TRUE(packing.append(window, true, {2, 0, window}, batch));
+    counted += batch.weight();
+  }
+  EXPECT_EQ(counted, static_cast<double>(expected));
+}
+
+TEST_F(Prepare, WarnsOfControlTokensOfAChatTemplate) {  // A34
+  add_source("web", "web.jsonl",
+             "{\"text\": \"" + std::string(300, 'x') + "<|im_start|>user\"}\n{\"text\": \"" + std::string(300, 'y') + "\"}\n{\"text\": \"" +
+                 std::string(300, 'z') + "\"}\n");
+  testing::internal::CaptureStderr();
+  const auto data = prepare();
+  const std::string said = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(data) << data.error().message;
+  EXPECT_NE(said.find("source \"web\": 1 of 3 documents hold control tokens of a chat template, as \"<|im_start|>\""), std::string::npos)
+      << said;
+  EXPECT_EQ(said.find("\"questions\": "), std::string::npos) << said;
+  EXPECT_EQ(nlohmann::json::parse(contents_of(data->sources[3].training->path() + ".json"))["documents_with_chat_tokens"], 1);
 }
 
 TEST_F(Prepare, DoesNothingTwice) {
