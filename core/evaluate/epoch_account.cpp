@@ -113,7 +113,7 @@ void EpochAccount::watch(TrainState &state, const HeldOutLosses &losses, const E
 // Whether the steps up to this one had a share of the source.
 bool EpochAccount::is_read(const std::string &source, uint64_t step) const {
   const size_t i = static_cast<size_t>(&source_of(parts_.recipe, source) - parts_.recipe.sources.data());
-  return step > 0 && parts_.stream.mix(parts_.axis.phase_of_step(step - 1)).weights[i] > 0;
+  return step > 0 && parts_.stream.mix(step - 1).weights[i] > 0;
 }
 
 // Before the first step it is unknown, and any loss is lower.

@@ -17,19 +17,21 @@ namespace trainhost {
 // Windows have 8 tokens and a step 4 of them until the recipe is changed; a source of n windows has n documents of 8 positions.
 class StreamUnderTest {
  public:
+  // labelled: where the sources have labels, as in a recipe.
   explicit StreamUnderTest(const std::vector<std::pair<std::string, uint32_t>> &windows,
-                           std::unique_ptr<PluginInstance> mixer = plugin_under_test(PluginKind::kDatasetMixer, "weighted")) {
+                           std::unique_ptr<PluginInstance> mixer = plugin_under_test(PluginKind::kDatasetMixer, "weighted"),
+                           const std::vector<Source> &labelled = {}) {
     recipe_.packing.sequence_length = 8;
     recipe_.training.batch = Batch::constant(32);
     std::vector<MixerSource> sources;
     for (const auto &[name, count] : windows) {
-      Source source;
+      Source source = labelled.empty() ? Source() : labelled[recipe_.sources.size()];
       source.name = name;
       recipe_.sources.push_back(source);
       const std::string prefix = folder_.path() + "/" + name;
       data_.sources.push_back({name, store_of(prefix, counting_documents(std::vector<uint32_t>(count, 9))),
                                store_of(prefix + "_held_out", counting_documents({30, 9, 5, 2, 40}))});
-      sources.push_back({name, "en", "ordinary", data_.sources.back().training->tokens()});
+      sources.push_back({name, "en", source.quality, data_.sources.back().training->tokens()});
     }
     mixer_ = DatasetMixer::create(std::move(mixer), sources, 0).value();
   }
