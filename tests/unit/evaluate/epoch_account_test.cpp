@@ -34,11 +34,13 @@ class EpochReports : public MetricSink {
   std::vector<EpochReport> all;
 };
 
-// A run of 160 steps of 4 windows, half of them from "scarce", 8 windows long, which is read 40 times; "other" has 320.
+// A run of 160 steps of 4 windows, half of them from "scarce", 8 windows long, which is read 40 times; "other" has 320. Then 40 steps of it
+// alone.
 class EpochAccountTest : public testing::Test {
  protected:
   EpochAccountTest() : data({{"scarce", 8}, {"other", 320}}) {
-    data.add_phase("all", 32 * 160, {{"scarce", 0.5}, {"other", 0.5}});
+    data.add_phase("both", 32 * 160, {{"scarce", 0.5}, {"other", 0.5}});
+    data.add_phase("other alone", 32 * 200, {{"other", 1}});
     stream = data.stream();
     reporter.show_on(&reports);
     account.emplace(EpochAccount::Parts{data.recipe(), data.axis(), data.data(), *stream, reporter, true});
@@ -147,6 +149,8 @@ TEST_F(OverfittingTest, IsNotSaidOfARiseByChance) { EXPECT_EQ(said({{40, 2.5, 2.
 TEST_F(OverfittingTest, IsNotSaidWhenTheTrainingLossRisesToo) { EXPECT_EQ(said({{40, 2.0, 2.4}, {80, 2.5, 2.9}}), ""); }
 
 TEST_F(OverfittingTest, IsNotSaidOfTextReadOnce) { EXPECT_EQ(said({{40, 2.5, 2.6, 2.0}, {80, 2.0, 2.6, 2.5}}), ""); }
+
+TEST_F(OverfittingTest, IsNotSaidOfTextThatIsForgotten) { EXPECT_EQ(said({{160, 2.5, 2.6}, {200, 2.0, 3.0}}), ""); }
 
 TEST_F(OverfittingTest, GoesOnAfterAResume) {
   EXPECT_EQ(said({{40, 2.5, 2.6}, {80, 2.0, 2.4}}), "");
