@@ -73,7 +73,7 @@ class CurriculumRun {
 void expect_shares(const CurriculumRun &run) {
   for (const Phase &phase : run.recipe().phases) {
     const PhaseSpan &span = run.span(phase.name);
-    const auto samples = static_cast<double>((span.end_step - span.first_step) * span.sequences);
+    const auto samples = static_cast<double>(span.samples);
     const auto read = run.read(span.first_step, span.end_step);
     for (const auto &[source, share] : *phase.overrides.mix) {
       const double found = read.contains(source) ? read.at(source) / samples : 0;
