@@ -69,6 +69,7 @@ Result<std::unique_ptr<Run>> Run::assemble(CheckedRecipe checked, const StartOpt
   TRAINHOST_CHECK(agreed(world, run->write_run_files()));
   run->add_stages();
   TRAINHOST_CHECK(agreed(world, run->open_reports()));
+  run->add_telemetry();
   run->add_evaluation();
   return run;
 }
@@ -232,6 +233,16 @@ void Run::add_stages() {
   rounds_->resume(state_);
 }
 
+void Run::add_telemetry() {
+  if (!recipe().metrics.telemetry) return;
+  telemetry_.emplace(StepTelemetry::Parts{.every = recipe().metrics.telemetry_every,
+                                          .checkpoint_every = recipe().checkpoint.every,
+                                          .axis = axis_,
+                                          .parameters = *parameters_,
+                                          .gradients = *gradients_,
+                                          .reporter = reporter_});
+}
+
 void Run::add_evaluation() {
   epochs_.emplace(EpochAccount::Parts{recipe(), axis_, corpus_->data(), corpus_->stream(), reporter_, processes_.first()});
   panel_.emplace(DomainPanel::Parts{recipe(), axis_, reporter_});
@@ -249,6 +260,9 @@ void Run::add_evaluation() {
 
 Result<> Run::train() {
   ReportedObserver evaluating(processes_, "measuring held-out loss", *evaluation_), sampling(processes_, "writing samples", *sampling_);
+  std::vector<TrainObserver *> observers{&activity_, &*phase_log_, &reporter_, &*epochs_};
+  if (telemetry_) observers.push_back(&*telemetry_);
+  observers.insert(observers.end(), {&evaluating, &sampling});
   Trainer trainer({.recipe = recipe(),
                    .axis = axis_,
                    .stream = corpus_->stream(),
@@ -261,7 +275,7 @@ Result<> Run::train() {
                    .phases = phases_,
                    .checkpoints = *checkpoints_,
                    .fingerprints = fingerprints(),
-                   .observers = {&activity_, &*phase_log_, &reporter_, &*epochs_, &evaluating, &sampling},
+                   .observers = std::move(observers),
                    .stop = stop_});
   return trainer.run(state_);
 }

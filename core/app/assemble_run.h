@@ -21,6 +21,7 @@
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
 #include "train/phase_log.h"
+#include "train/step_telemetry.h"
 #include "train/trainer.h"
 
 namespace trainhost {
@@ -73,6 +74,7 @@ class Run {
   Result<> write_run_files();
   Result<> open_reports();
   void add_stages();
+  void add_telemetry();
   void add_evaluation();
   Fingerprints fingerprints() const;
 
@@ -106,6 +108,7 @@ class Run {
   std::optional<PhaseLog> phase_log_;
   std::optional<EpochAccount> epochs_;
   std::optional<DomainPanel> panel_;
+  std::optional<StepTelemetry> telemetry_;
   std::optional<HeldOutEvaluation> evaluation_;
   std::optional<TextSampling> sampling_;
 };

@@ -13,9 +13,9 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;      // elements that are worth waking a thread for
 constexpr int64_t kCopyGrain = 1 << 20;  // bytes, likewise
 
-double squares_of(std::span<const float> values) {
+double products_of(const float *a, const float *b, size_t count) {
   double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
-  for (size_t i = 0; i < values.size(); ++i) lanes[i % 8] += double{values[i]} * values[i];
+  for (size_t i = 0; i < count; ++i) lanes[i % 8] += double{a[i]} * b[i];
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;
@@ -52,15 +52,20 @@ class CpuDevice : public Device {
       for (int64_t i = begin; i < end; ++i) to[i] += from[i];
     });
   }
+  void subtract_from(float *to, const float *from, size_t count) override {
+    parallel_for(static_cast<int64_t>(count), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) to[i] = from[i] - to[i];
+    });
+  }
   void round_to_bfloat16(uint16_t *out, const float *values, size_t count) override {
     parallel_for(static_cast<int64_t>(count), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) out[i] = bfloat16(values[i]);
     });
   }
-  void sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> sums) override {
+  void sum_products(const float *a, const float *b, std::span<const FloatRange> blocks, std::span<double> sums) override {
     parallel_for(static_cast<int64_t>(blocks.size()), 16, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        sums[i] = squares_of({values + blocks[i].begin, blocks[i].size()});
+        sums[i] = products_of(a + blocks[i].begin, b + blocks[i].begin, blocks[i].size());
       }
     });
   }

@@ -39,10 +39,15 @@ class Device {
   virtual void fill(float *values, float value, size_t count) = 0;
   // to[i] += from[i]
   virtual void add(float *to, const float *from, size_t count) = 0;
+  // to[i] = from[i] - to[i]
+  virtual void subtract_from(float *to, const float *from, size_t count) = 0;
   // out[i] = values[i] rounded to the nearest bfloat16, ties to even.
   virtual void round_to_bfloat16(uint16_t *out, const float *values, size_t count) = 0;
-  // host_sums[i]: the squares of values in blocks[i], added in double precision in an order of its own; waits.
-  virtual void sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> host_sums) = 0;
+  // host_sums[i]: the products of a's and b's values in blocks[i], added in double precision in an order of its own; waits.
+  virtual void sum_products(const float *a, const float *b, std::span<const FloatRange> blocks, std::span<double> host_sums) = 0;
+  void sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> host_sums) {
+    sum_products(values, values, blocks, host_sums);
+  }
 
   // Waits for all that was enqueued. kUnavailable when the device reports an error, which an earlier operation may have caused.
   virtual Result<> synchronise() = 0;

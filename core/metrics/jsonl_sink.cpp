@@ -119,6 +119,22 @@ class JsonlSink final : public MetricSink {
            {"out_of_domain", mean(report.out_of_domain)}});
   }
 
+  void telemetry(const TelemetryReport &report) override {
+    write({{"kind", "telemetry"},
+           {"step", report.step},
+           {"tokens", report.tokens},
+           {"phase", report.phase},
+           {"gradient_square", report.gradient_square},
+           {"gradient_variance", report.gradient_variance},
+           {"noise_scale", report.noise_scale},
+           {"gradient_cosine", report.gradient_cosine},
+           {"d1", report.d1},
+           {"d2", report.d2},
+           {"curvature", report.curvature},
+           {"update_ratio", report.update_ratio},
+           {"largest_update_ratio", report.largest_update_ratio}});
+  }
+
   void sample(const TextSample &sample) override {
     write({{"kind", "sample"}, {"step", sample.step}, {"prompt", sample.prompt}, {"continuation", sample.continuation}});
   }

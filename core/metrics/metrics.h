@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -112,6 +113,21 @@ struct PanelReport {
   Mean in_domain, out_of_domain;
 };
 
+// How training goes at a step; see docs/metrics.md. NaN: unknown.
+struct TelemetryReport {
+  static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+  uint64_t step = 0, tokens = 0;  // done, this step's included
+  std::string phase;
+  // Of this step's gradient without noise, the square; and the trace of the covariance of a token's gradient.
+  double gradient_square = kUnknown, gradient_variance = kUnknown;
+  double noise_scale = kUnknown;  // tokens; the smoothed quotient
+  // Between the gradients of this step and the one before it, and along the update of that one.
+  double gradient_cosine = kUnknown, d1 = kUnknown, d2 = kUnknown, curvature = kUnknown;
+  // That update's norm over the parameters' norm: of all, and the largest of a unit.
+  double update_ratio = kUnknown, largest_update_ratio = kUnknown;
+};
+
 struct TextSample {
   uint64_t step = 0;
   std::string prompt, continuation;
@@ -130,6 +146,7 @@ class MetricSink {
   virtual void mix(const MixReport &) {}
   virtual void epochs(const EpochReport &) {}
   virtual void panel(const PanelReport &) {}
+  virtual void telemetry(const TelemetryReport &) {}
   virtual void sample(const TextSample &) {}
   virtual void metric(uint64_t /*step*/, std::string_view /*name*/, double /*value*/) {}
   // Makes what was written so far readable by others; before a checkpoint is announced. Fails with kCheckpointWrite.

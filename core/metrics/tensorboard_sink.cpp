@@ -1,5 +1,6 @@
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <mutex>
 
 #include <unistd.h>
@@ -59,6 +60,19 @@ class TensorboardSink final : public MetricSink {
     for (const auto &row : report.rows) scalar(report.step, "held_out_change_over_phase/" + row.source, row.difference);
     if (report.in_domain.sources > 0) scalar(report.step, "domain_loss_per_byte/in", report.in_domain.loss);
     if (report.out_of_domain.sources > 0) scalar(report.step, "domain_loss_per_byte/out", report.out_of_domain.loss);
+  }
+
+  void telemetry(const TelemetryReport &report) override {
+    const auto known = [&](std::string_view tag, double value) {
+      if (!std::isnan(value)) scalar(report.step, tag, value);
+    };
+    known("telemetry/noise_scale", report.noise_scale);
+    known("telemetry/gradient_cosine", report.gradient_cosine);
+    known("telemetry/d1", report.d1);
+    known("telemetry/d2", report.d2);
+    known("telemetry/curvature", report.curvature);
+    known("telemetry/update_ratio", report.update_ratio);
+    known("telemetry/largest_update_ratio", report.largest_update_ratio);
   }
 
   void sample(const TextSample &sample) override {

@@ -93,10 +93,10 @@ class ProcessPlan {
     return (ahead + held_out) * kBytesPerBatchToken + run_.vocabulary_size * kBytesPerId;
   }
 
-  // Parameters, optimizer states, and their copy.
+  // Parameters, optimizer states, and their copies.
   Result<> take_state(const StepRehearsal &rehearsal) {
     const bool cuts = process_.sharding == Sharding::kParameters;
-    size_t parameters = 0, masters = 0, states = 0, updated_parameters = 0;
+    size_t parameters = 0, masters = 0, states = 0, updated_parameters = 0, measured = 0;
     std::vector<const th_parameter_info *> updated;
     for (uint32_t group = 0; group < layout_.groups().size(); ++group) {
       const ParameterGroup &placed = layout_.groups()[group];
@@ -105,6 +105,7 @@ class ProcessPlan {
       if (run_.device.bfloat16) masters += aligned(rehearsal.updated(group).size());
       if (rehearsal.borrowed(group)) continue;
       updated_parameters += rehearsal.updated(group).size();
+      measured += aligned(placed.piece(process_.rank).size());
       TRAINHOST_TRY(const size_t own, state_floats(placed, rehearsal.updated(group), updated));
       states += own;
     }
@@ -113,6 +114,8 @@ class ProcessPlan {
     if (masters > 0) state_.push_back({timeline_, MemoryPart::kMasters, masters * sizeof(float)});
     state_.push_back({timeline_, MemoryPart::kOptimizer, states * sizeof(float)});
     if (workspace > 0) state_.push_back({timeline_, MemoryPart::kOptimizer, workspace});
+    for (int copy = 0; run_.recipe.metrics.telemetry && copy < 2; ++copy)  // see StepTelemetry
+      state_.push_back({timeline_, MemoryPart::kTelemetry, measured * sizeof(float)});
     if (!run_.recipe.checkpoint.asynchronous || run_.device.gpu) return {};  // the copy is in the machine's memory
     state_.push_back({timeline_, MemoryPart::kCheckpoint, (updated_parameters + states) * sizeof(float)});
     return {};

@@ -22,7 +22,8 @@ constexpr std::array<PartNames, kMemoryParts> kNames{{{"program and libraries", 
                                                       {"activations between units", "activations"},
                                                       {"saved activations", "saved"},
                                                       {"working memory", "working"},
-                                                      {"copy for the checkpoint", "checkpoint"}}};
+                                                      {"copy for the checkpoint", "checkpoint"},
+                                                      {"telemetry", "telemetry"}}};
 
 }  // namespace
 

@@ -110,6 +110,8 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
     fields.boolean("console", recipe.metrics.console);
     fields.boolean("jsonl", recipe.metrics.jsonl);
     fields.boolean("tensorboard", recipe.metrics.tensorboard);
+    fields.boolean("telemetry", recipe.metrics.telemetry);
+    fields.amount("telemetry_every", recipe.metrics.telemetry_every);
   });
   sections.tables("branch", recipe.branches, [](auto &fields, auto &branch) {
     fields.name("name", branch.name);

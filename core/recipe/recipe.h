@@ -174,6 +174,8 @@ struct Recipe {
   } sampling;
   struct Metrics {
     bool console = true, jsonl = true, tensorboard = true;
+    bool telemetry = true;
+    Amount telemetry_every{0.01, Amount::Unit::kShare, "1%", {}};
   } metrics;
   std::vector<Branch> branches;
 

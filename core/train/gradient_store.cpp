@@ -1,12 +1,31 @@
 #include "train/gradient_store.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace trainhost {
+namespace {
+
+bool share_parameters(const Model &model, const std::vector<uint32_t> &stage_of) {
+  std::vector<std::optional<uint32_t>> stages(model.parameters().size());
+  for (uint32_t unit = 0; unit < model.units().size(); ++unit) {
+    const th_unit_info &info = model.units()[unit];
+    for (const uint32_t index : std::span(info.parameters, info.parameter_count)) {
+      if (stages[index].value_or(stage_of[unit]) != stage_of[unit]) return true;
+      stages[index] = stage_of[unit];
+    }
+  }
+  return false;
+}
+
+}  // namespace
 
 GradientStore::GradientStore(const Model &model, const ParameterStore &parameters, Reduction reduction)
-    : model_(&model), parameters_(&parameters), reduction_(reduction) {
+    : model_(&model),
+      parameters_(&parameters),
+      reduction_(reduction),
+      stages_share_parameters_(share_parameters(model, parameters.spread().stage_of)) {
   const ParameterLayout &layout = parameters.layout();
   for (uint32_t group = 0; group < layout.groups().size(); ++group)
     groups_.emplace_back(device()).sum = Buffer<float>(device(), summed(group).size());
@@ -48,10 +67,36 @@ const float *GradientStore::reduced(uint32_t group) const {
   return groups_[group].sum.data() + (parameters_->updated(group).begin - summed(group).begin);
 }
 
-void GradientStore::begin_step(uint32_t micro_batches) {
-  micro_batches_ = micro_batches;
+void GradientStore::begin_step(std::span<const TokenBatch> micro_batches) {
+  micro_batches_ = static_cast<uint32_t>(micro_batches.size());
   done_ = 0;
   for (Group &group : groups_) group.has_sum = false;
+  micro_batch_sums_ = {};
+  weights_.clear();
+  if (!measures_) return;
+  for (const TokenBatch &micro_batch : micro_batches) weights_.push_back(micro_batch.weight());
+  if (parameters_->spread().stages->rank() > 0) return;  // the stages have the same micro-batches
+  for (uint32_t i = 0; i < weights_.size(); ++i) {
+    micro_batch_sums_.weight.add(weights_[i]);
+    if (!shows(i)) continue;
+    micro_batch_sums_.measured.add(1);
+    micro_batch_sums_.inverse_weights.add(1 / weights_[i]);
+  }
+}
+
+// Whether the gradient of this micro-batch alone is ever to be seen, and counts.
+bool GradientStore::shows(uint32_t micro_batch) const {
+  if (!measures_ || weights_[micro_batch] == 0) return false;
+  return reduces_each_micro_batch() || (micro_batch == 0 && !stages_share_parameters_);
+}
+
+void GradientStore::measure(uint32_t group, const float *gradient) {
+  if (!shows(done_)) return;
+  const ParameterLayout &layout = parameters_->layout();
+  const auto blocks = layout.blocks(group, {0, layout.groups()[group].size});
+  std::vector<double> squares(blocks.size());
+  device().sum_squares(gradient, blocks, squares);
+  for (const double square : squares) micro_batch_sums_.squares.add(square / (weights_[done_] * weights_[done_]));
 }
 
 // Where the unit's gradient of a group goes. With the fixed order each user of a tied parameter has a place of its own, so that they
@@ -106,6 +151,7 @@ Result<> GradientStore::group_finished(uint32_t group) {
     if (parameters_->borrowed(group)) return give_back(group);
     TRAINHOST_CHECK(collect_lent(group));
     for (size_t user = 1; user < sums.now.size(); ++user) device().add(sums.now[0].data(), sums.now[user].data(), placed.size);
+    measure(group, sums.now[0].data());
     exchange.sent = std::move(sums.now[0]);
     sums.now.clear();
     if (ranks.size() == 1) {
@@ -115,6 +161,7 @@ Result<> GradientStore::group_finished(uint32_t group) {
     sent = exchange.sent.items();
   } else {
     sums.has_sum = true;
+    measure(group, sums.sum.data());
     if (!last_micro_batch) return {};
     if (parameters_->borrowed(group)) return give_back(group);
     TRAINHOST_CHECK(collect_lent(group));

@@ -9,6 +9,7 @@
 #include "base/exact_sum.h"
 #include "base/status.h"
 #include "collectives/process_group.h"
+#include "data/batch.h"
 #include "device/buffer.h"
 #include "train/parameter_layout.h"
 #include "train/parameter_store.h"
@@ -29,8 +30,8 @@ class GradientStore {
   // The parameters outlive it. Throws std::bad_alloc.
   GradientStore(const Model &model, const ParameterStore &parameters, Reduction reduction);
 
-  // Before a step of so many micro-batches on this rank.
-  void begin_step(uint32_t micro_batches);
+  // Before a step of these micro-batches on this rank.
+  void begin_step(std::span<const TokenBatch> micro_batches);
 
   // Where the backward of a unit puts its gradients, as backward takes them; valid until finished(unit).
   struct Target {
@@ -47,6 +48,18 @@ class GradientStore {
   const float *reduced(uint32_t group) const;
   // Adds the squares of the whole model's gradient that this rank answers for; those of all ranks together are each element once.
   void add_squares(ExactSum &sum) const;
+
+  // Of gradients of single micro-batches, as the noise scale needs them. Those of all ranks add up.
+  struct MicroBatchSums {
+    ExactSum weight;                     // tokens that count in the loss, of all micro-batches of the step
+    ExactSum measured, inverse_weights;  // how many were measured, and 1 / weight of each
+    ExactSum squares;                    // of each one's part of the step's gradient, divided by the square of its weight
+  };
+  // Whether the steps that follow measure micro-batches: all, or where they are added as they come only each rank's first; none where
+  // moreover pipeline stages share a parameter. Those without a token that counts are left out.
+  void measure_micro_batches(bool measures) { measures_ = measures; }
+  // Of the last step, after finish_step.
+  const MicroBatchSums &micro_batches() const { return micro_batch_sums_; }
 
  private:
   // An exchange under way: pieces of other ranks come into `received`.
@@ -78,17 +91,23 @@ class GradientStore {
   size_t users_here(uint32_t group) const;
   Result<> complete_oldest();
   void add_pieces(uint32_t group, std::span<const float> pieces);
+  bool shows(uint32_t micro_batch) const;
+  void measure(uint32_t group, const float *gradient);
   Result<> share_sums();
 
   const Model *model_;
   const ParameterStore *parameters_;
   Reduction reduction_;
+  const bool stages_share_parameters_;
   std::vector<Group> groups_;
   std::vector<std::vector<th_tensor>> unit_tensors_;
   std::vector<std::vector<uint32_t>> unit_modes_;
   std::deque<Exchange> exchanges_;
   std::deque<Exchange> given_back_;        // gradients of borrowed groups on their way to the owner
   uint32_t micro_batches_ = 0, done_ = 0;  // of this step; whole backward passes among them
+  bool measures_ = false;
+  std::vector<double> weights_;  // of this step's micro-batches, when it measures
+  MicroBatchSums micro_batch_sums_;
 };
 
 }  // namespace trainhost

@@ -295,7 +295,7 @@ Result<> ModelRunner::check_token_losses(const TokenBatch &batch, float loss, st
 Result<> ModelRunner::forward_backward(std::span<const TokenBatch> batches, const StepContext &context, StepLosses &losses) {
   std::map<uint32_t, Pass> under_way;
   DeviceLosses on_device(device(), batches, losses.by_token && gives_loss());
-  parts_.gradients->begin_step(static_cast<uint32_t>(batches.size()));
+  parts_.gradients->begin_step(batches);
   for (const auto &[forwards, i] : one_forward_one_backward(stages().rank(), stages().size(), static_cast<uint32_t>(batches.size()))) {
     if (forwards) {
       const uint64_t number = context.first + uint64_t{i} * context.stride;

@@ -19,6 +19,8 @@ class TrainObserver {
   virtual Result<> after_step(TrainState &state, const StepReport &report) = 0;
   // Before a checkpoint is written: what was reported so far must be as durable as the checkpoint.
   virtual Result<> before_checkpoint() { return {}; }
+  // Whether it began after the last step what only the next one completes: a stop waits for that.
+  virtual bool needs_next_step() const { return false; }
   // Whether a stop kept it from something that belongs to this step, so that a run at its last step is not done.
   virtual bool pending(const TrainState &) const { return false; }
 };

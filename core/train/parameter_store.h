@@ -65,6 +65,8 @@ class ParameterStore {
   std::vector<uint32_t> stages_of(uint32_t group) const;
   // The floats of a group whose gradients, summed over all ranks, this process needs for its update.
   FloatRange updated(uint32_t group) const;
+  // The float32 values of these.
+  const float *values(uint32_t group) { return master_at(group, updated(group).begin); }
   uint64_t parameter_count() const { return elements_; }  // of the whole model
 
  private:

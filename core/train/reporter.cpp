@@ -61,6 +61,11 @@ void Reporter::panel(const PanelReport &report) {
   for (MetricSink *sink : sinks_) sink->panel(report);
 }
 
+void Reporter::telemetry(const TelemetryReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->telemetry(report);
+}
+
 void Reporter::sample(const TextSample &sample) {
   std::lock_guard lock(mutex_);
   for (MetricSink *sink : sinks_) sink->sample(sample);

@@ -108,6 +108,7 @@ std::string TrainState::to_json() const {
   json["losses"] = spikes.losses;
   json["gradient_norms"] = spikes.gradient_norms;
   if (batch != BatchProgress()) json["batch"] = batch_to_json(batch);
+  json["noise"] = {noise.gradient_square, noise.trace};
   if (mix) json["mix"] = mix_to_json(*mix, step);
   if (!at_phase_start.empty()) json["at_phase_start"] = past_to_json(at_phase_start);
   if (!lowest_held_out.empty()) json["lowest_held_out"] = past_to_json(lowest_held_out);
@@ -126,6 +127,10 @@ Result<TrainState> TrainState::from_json(const std::string &text, uint64_t step)
   json.at("losses").get_to(state.spikes.losses);
   json.at("gradient_norms").get_to(state.spikes.gradient_norms);
   if (json.contains("batch")) state.batch = batch_from_json(json["batch"]);
+  if (json.contains("noise")) {  // not in checkpoints of earlier builds
+    json["noise"].at(0).get_to(state.noise.gradient_square);
+    json["noise"].at(1).get_to(state.noise.trace);
+  }
   if (json.contains("mix")) state.mix = mix_from_json(json["mix"], step);
   if (json.contains("at_phase_start")) state.at_phase_start = past_from_json(json["at_phase_start"]);
   if (json.contains("lowest_held_out")) state.lowest_held_out = past_from_json(json["lowest_held_out"]);

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "data/sample_stream.h"
 #include "recipe/token_axis.h"
+#include "telemetry/noise_scale.h"
 #include "train/spike_guard.h"
 
 namespace trainhost {
@@ -62,6 +63,7 @@ struct TrainState {
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
   BatchProgress batch;
+  NoiseScale noise;  // of the steps that were measured
   std::optional<MixProgress> mix;                                     // when the mixer has th.mixer.feedback/1, from the first step on
   std::map<std::string, PastLosses> at_phase_start, lowest_held_out;  // by source
 

@@ -44,7 +44,7 @@ Result<> Trainer::run(TrainState &state) {
     TRAINHOST_TRY(const StepReport report, train(batch));
     for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
     if (background_) TRAINHOST_CHECK(background_->poll());
-    TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop));
+    TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop && may_stop()));
     if (checkpoint_due() || stop) TRAINHOST_CHECK(save());
     if (background_ && (stop || state.step == parts_.axis.total_steps())) TRAINHOST_CHECK(background_->finish());
     if (stop && !done()) return stopped(state.step);
@@ -159,6 +159,10 @@ Result<> Trainer::roll_back(const std::string &reason) {
 bool Trainer::done() const {
   return state_->step == parts_.axis.total_steps() &&
          std::ranges::none_of(parts_.observers, [&](const TrainObserver *observer) { return observer->pending(*state_); });
+}
+
+bool Trainer::may_stop() const {
+  return std::ranges::none_of(parts_.observers, [](const TrainObserver *observer) { return observer->needs_next_step(); });
 }
 
 bool Trainer::checkpoint_due() const {

@@ -62,6 +62,7 @@ class Trainer {
   Result<> check_finite(std::span<const NamedTensor> tensors) const;
   Result<> save();
   Result<> save_and_wait(const CheckpointContents &contents, const Retention &retention);
+  bool may_stop() const;
   bool checkpoint_due() const;
   bool done() const;
   std::string label() const;

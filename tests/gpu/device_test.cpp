@@ -99,7 +99,7 @@ TEST_F(GpuDeviceTest, ManySmallUploadsKeepTheirOrder) {
   for (size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], i / kCount);
 }
 
-TEST_F(GpuDeviceTest, CopiesFillsAndAddsAsTheCpusDo) {
+TEST_F(GpuDeviceTest, CopiesFillsAddsAndSubtractsAsTheCpusDo) {
   constexpr size_t kCount = 1000003;
   const auto values = test::many_floats(kCount);
   std::vector<float> by_host(kCount);
@@ -109,6 +109,9 @@ TEST_F(GpuDeviceTest, CopiesFillsAndAddsAsTheCpusDo) {
   device_->fill(sum.get(), 0.375f, kCount);
   device_->add(sum.get(), from.get(), kCount);
   device_->copy(copied.get(), sum.get(), kCount * sizeof(float));
+  EXPECT_EQ(downloaded(copied.get(), kCount), by_host);
+  cpu_device().subtract_from(by_host.data(), values.data(), kCount);
+  device_->subtract_from(copied.get(), from.get(), kCount);
   EXPECT_EQ(downloaded(copied.get(), kCount), by_host);
 }
 

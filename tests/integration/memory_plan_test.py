@@ -41,6 +41,8 @@ pipeline_stages = {stages}
 [metrics]
 console = false
 tensorboard = false
+telemetry = {telemetry}
+telemetry_every = "2 steps"
 """
 NINE_MILLION = {"layers": 8, "width": 320, "heads": 5, "feed_forward": 800}  # of MiniCPM's ladder (arXiv 2404.06395, table 8)
 MUCH_STATE = {"layers": 56, "width": 384, "heads": 6, "feed_forward": 960}   # 95M parameters, and few tokens
@@ -59,10 +61,10 @@ def peak_resident(process):
 
 class MemoryPlanTest(RunTest):
     def write_recipe(self, model, sequence=128, micro_batch=1024, processes=1, steps_batch=1, recompute="none", sharding="none",
-                     reduction="fast", stages=1):
+                     reduction="fast", stages=1, telemetry=False):
         path = self.scratch / "recipe.toml"
         path.write_text(RECIPE.format(directory=self.scratch / "run", small=SMALL, sequence=sequence, micro_batch=micro_batch,
-                                      batch=micro_batch * processes // stages * steps_batch, recompute=recompute, sharding=sharding, reduction=reduction, stages=stages,
+                                      batch=micro_batch * processes // stages * steps_batch, recompute=recompute, sharding=sharding, reduction=reduction, stages=stages, telemetry=str(telemetry).lower(),
                                       **model))
         return path
 
@@ -108,6 +110,9 @@ class MemoryPlanTest(RunTest):
     def test_one_process(self):
         self.check(NINE_MILLION, recompute="none")
         self.check(NINE_MILLION, recompute="all")
+
+    def test_an_update_that_is_measured(self):
+        self.check(NINE_MILLION, recompute="all", telemetry=True)
 
     def test_two_processes(self):
         for sharding in ("none", "optimizer", "gradients", "parameters"):

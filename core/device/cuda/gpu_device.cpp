@@ -112,11 +112,14 @@ class GpuDevice : public Device {
   void add(float *to, const float *from, size_t count) override {
     attempt([&] { operations_.add(to, from, count); });
   }
+  void subtract_from(float *to, const float *from, size_t count) override {
+    attempt([&] { operations_.subtract_from(to, from, count); });
+  }
   void round_to_bfloat16(uint16_t *out, const float *values, size_t count) override {
     attempt([&] { operations_.round_to_bfloat16(out, values, count); });
   }
-  void sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> sums) override {
-    attempt([&] { operations_.sum_squares(values, blocks, sums); });
+  void sum_products(const float *a, const float *b, std::span<const FloatRange> blocks, std::span<double> sums) override {
+    attempt([&] { operations_.sum_products(a, b, blocks, sums); });
   }
 
   Result<> synchronise() override {

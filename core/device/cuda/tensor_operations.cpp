@@ -9,7 +9,7 @@
 namespace trainhost {
 namespace {
 
-constexpr size_t kSquaresAtOnce = 1 << 22;  // floats, as doubles in memory
+constexpr size_t kProductsAtOnce = 1 << 22;  // floats, as doubles in memory
 
 // How many of the blocks follow each other in memory and are of the first one's length, up to `most` floats in all, but at least one.
 size_t run_length(std::span<const FloatRange> blocks, size_t most) {
@@ -32,18 +32,26 @@ void TensorOperations::add(float *to, const float *from, size_t count) const {
   borrowed_tensor(to, {length}, at::kFloat, device_).add_(borrowed_tensor(from, {length}, at::kFloat, device_));
 }
 
+void TensorOperations::subtract_from(float *to, const float *from, size_t count) const {
+  const auto length = static_cast<int64_t>(count);
+  borrowed_tensor(to, {length}, at::kFloat, device_).neg_().add_(borrowed_tensor(from, {length}, at::kFloat, device_));
+}
+
 void TensorOperations::round_to_bfloat16(uint16_t *out, const float *values, size_t count) const {
   const auto length = static_cast<int64_t>(count);
   borrowed_tensor(out, {length}, at::kBFloat16, device_).copy_(borrowed_tensor(values, {length}, at::kFloat, device_));
 }
 
-void TensorOperations::sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> host_sums) const {
+void TensorOperations::sum_products(const float *a, const float *b, std::span<const FloatRange> blocks, std::span<double> host_sums) const {
   const at::Tensor sums = at::empty({static_cast<int64_t>(blocks.size())}, at::TensorOptions(at::kDouble).device(device_));
   for (size_t done = 0; done < blocks.size();) {
-    const size_t run = run_length(blocks.subspan(done), kSquaresAtOnce);
+    const size_t run = run_length(blocks.subspan(done), kProductsAtOnce);
     const auto rows = static_cast<int64_t>(run), columns = static_cast<int64_t>(blocks[done].size());
-    const at::Tensor squares = borrowed_tensor(values + blocks[done].begin, {rows, columns}, at::kFloat, device_).to(at::kDouble).square_();
-    sums.narrow(0, static_cast<int64_t>(done), rows).copy_(squares.sum(1));
+    const auto floats = [&](const float *values) {
+      return borrowed_tensor(values + blocks[done].begin, {rows, columns}, at::kFloat, device_);
+    };
+    const at::Tensor products = floats(a).to(at::kDouble).mul_(floats(b));
+    sums.narrow(0, static_cast<int64_t>(done), rows).copy_(products.sum(1));
     done += run;
   }
   const at::Tensor host = sums.cpu();

@@ -17,9 +17,10 @@ class TensorOperations {
 
   void fill(float *values, float value, size_t count) const;
   void add(float *to, const float *from, size_t count) const;
+  void subtract_from(float *to, const float *from, size_t count) const;
   void round_to_bfloat16(uint16_t *out, const float *values, size_t count) const;
   // Runs of adjacent blocks of one length are taken together. Needs up to 64 MB of the device's memory, and waits once.
-  void sum_squares(const float *values, std::span<const FloatRange> blocks, std::span<double> host_sums) const;
+  void sum_products(const float *a, const float *b, std::span<const FloatRange> blocks, std::span<double> host_sums) const;
 
  private:
   c10::Device device_;

@@ -67,7 +67,7 @@ TEST(CpuDeviceTest, SumsSquaresInDoublePrecision) {
   EXPECT_EQ(sums[1], double{1e-3f} * double{1e-3f});
 }
 
-TEST(CpuDeviceTest, FillsAddsAndCopies) {
+TEST(CpuDeviceTest, FillsAddsSubtractsAndCopies) {
   Device &device = cpu_device();
   constexpr size_t kCount = 100003;  // for several threads, and a rest
   std::vector<float> ramp(kCount), sum(kCount), copied(kCount);
@@ -76,6 +76,18 @@ TEST(CpuDeviceTest, FillsAddsAndCopies) {
   device.add(sum.data(), ramp.data(), kCount);
   device.copy(copied.data(), sum.data(), kCount * sizeof(float));
   for (size_t i = 0; i < kCount; ++i) ASSERT_EQ(copied[i], static_cast<float>(i) + 0.5f);
+  device.subtract_from(copied.data(), ramp.data(), kCount);
+  for (size_t i = 0; i < kCount; ++i) ASSERT_EQ(copied[i], -0.5f);
+}
+
+TEST(CpuDeviceTest, SumsProductsOfBlocks) {
+  std::vector<float> ramp(10000), other(10000);
+  std::iota(ramp.begin(), ramp.end(), 1.0f);
+  for (size_t i = 0; i < other.size(); ++i) other[i] = i % 2 == 0 ? 1.0f : -1.0f;  // 1 - 2 + 3 - ...
+  const std::vector<FloatRange> blocks{{0, 4096}, {4096, 10000}, {1, 2}, {7, 7}};
+  std::vector<double> sums(blocks.size(), -1);
+  cpu_device().sum_products(ramp.data(), other.data(), blocks, sums);
+  EXPECT_EQ(sums, (std::vector<double>{-2048, -2952, -2, 0}));
 }
 
 TEST(CpuDeviceTest, GivesAlignedMemory) {

@@ -149,6 +149,29 @@ TEST(Jsonl, HoldsEpochsAndPanel) {
       "in_domain":{"sources":1,"loss_per_byte":1.5,"before":2.0},"out_of_domain":{"sources":0,"loss_per_byte":0.0,"before":0.0}})"));
 }
 
+TEST(Jsonl, HoldsWhatIsKnownOfHowTrainingGoes) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("metrics.jsonl");
+  auto sink = open_jsonl_sink(path, 0).value();
+  sink->telemetry({.step = 6, .tokens = 192, .phase = "stable", .gradient_square = 0.5, .gradient_variance = 8, .noise_scale = 16});
+  sink->telemetry({.step = 8,
+                   .tokens = 256,
+                   .phase = "stable",
+                   .gradient_cosine = 0.25,
+                   .d1 = -0.5,
+                   .d2 = 1.5,
+                   .curvature = 1.25,
+                   .update_ratio = 0.125,
+                   .largest_update_ratio = 0.375});
+  const auto read = lines(path);
+  EXPECT_EQ(read[0],
+            Json::parse(R"({"kind":"telemetry","step":6,"tokens":192,"phase":"stable","gradient_square":0.5,"gradient_variance":8.0,
+      "noise_scale":16.0,"gradient_cosine":null,"d1":null,"d2":null,"curvature":null,"update_ratio":null,"largest_update_ratio":null})"));
+  EXPECT_EQ(read[1],
+            Json::parse(R"({"kind":"telemetry","step":8,"tokens":256,"phase":"stable","gradient_square":null,"gradient_variance":null,
+      "noise_scale":null,"gradient_cosine":0.25,"d1":-0.5,"d2":1.5,"curvature":1.25,"update_ratio":0.125,"largest_update_ratio":0.375})"));
+}
+
 TEST(Jsonl, WritesNullForWhatIsNotFiniteAndWholeCharactersOnly) {
   const ScratchFolder folder;
   const std::string path = folder.file("metrics.jsonl");

@@ -9,6 +9,7 @@
 #include "device/cpu_memory.h"
 #include "planned_recipe.h"
 #include "support/fixture_plugin.h"
+#include "train/step_telemetry.h"
 #include "train/train_step.h"
 
 namespace trainhost {
@@ -62,9 +63,29 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
   StepBatch batch;
   for (uint32_t i = 0; i < phase.sequences / phase.micro_batch_sequences; ++i)
     batch.micro_batches.push_back(micro_batch(phase.micro_batch_sequences, phase.sequence_length));
-  const auto report = step.run(batch, *run.phases.optimizers.front(), schedule, state);
-  EXPECT_TRUE(report) << (report ? "" : report.error().message);
+  Reporter nobody;
+  const Amount every{2, Amount::Unit::kSteps, "2 steps", {}};
+  StepTelemetry telemetry(
+      {.every = every, .checkpoint_every = every, .axis = axis, .parameters = parameters, .gradients = gradients, .reporter = nobody});
+  while (state.step < (run.recipe.metrics.telemetry ? 2 : 1)) {
+    if (run.recipe.metrics.telemetry) telemetry.before_step(state);
+    const auto report = step.run(batch, *run.phases.optimizers.front(), schedule, state);
+    EXPECT_TRUE(report) << (report ? "" : report.error().message);
+    ++state.step;
+    if (run.recipe.metrics.telemetry) EXPECT_TRUE(telemetry.after_step(state, {.step = state.step, .phase = "", .stage = ""}));
+  }
   return cpu_peak_bytes() - before;
+}
+
+TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWhileAnUpdateIsMeasured) {
+  SmallRun run;
+  run.recipe.training.batch_tokens = 2 * 512;
+  const uint64_t alone = own_bytes(run.plan().fullest().peak);
+  run.recipe.metrics.telemetry = true;
+  const MemoryUse planned = run.plan().fullest().peak;
+  EXPECT_EQ(own_bytes(planned), allocated(run, 0, Reduction::kFast));
+  EXPECT_EQ(own_bytes(planned) - alone, planned.of(MemoryPart::kTelemetry));
+  EXPECT_GE(planned.of(MemoryPart::kTelemetry), 2 * parameter_bytes(*run.model));
 }
 
 TEST(MemoryPlanTest, IsWhatTheAllocatorCountsInARealStep) {

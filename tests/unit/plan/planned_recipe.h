@@ -23,6 +23,7 @@ struct SmallRun {
     recipe.training.batch = Batch::constant(8 * 512);
     recipe.training.micro_batch_tokens = 512;
     recipe.training.recompute = 0;
+    recipe.metrics.telemetry = false;
     recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
     th_model_options options{};
     options.struct_size = sizeof options;

@@ -134,6 +134,8 @@ top_p = 0.5
 console = false
 jsonl = false
 tensorboard = false
+telemetry = false
+telemetry_every = "20 steps"
 [[branch]]
 name = "linear"
 from = "end of stable"
@@ -216,7 +218,8 @@ TEST_F(Reader, ReadsEveryKey) {
   EXPECT_EQ(recipe.sampling.tokens, 32u);
   EXPECT_EQ(recipe.sampling.temperature, 1.0);
   EXPECT_EQ(recipe.sampling.top_p, 0.5);
-  EXPECT_FALSE(recipe.metrics.console || recipe.metrics.jsonl || recipe.metrics.tensorboard);
+  EXPECT_FALSE(recipe.metrics.console || recipe.metrics.jsonl || recipe.metrics.tensorboard || recipe.metrics.telemetry);
+  EXPECT_EQ(recipe.metrics.telemetry_every.value, 20);
   ASSERT_EQ(recipe.branches.size(), 1u);
   EXPECT_EQ(recipe.branches[0].from, "end of stable");
   EXPECT_EQ(recipe.branches[0].overrides.batch->tokens, 8192u);

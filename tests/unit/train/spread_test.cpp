@@ -14,6 +14,7 @@
 #include "support/fixture_plugin.h"
 #include "support/plugin_under_test.h"
 #include "support/thread_group.h"
+#include "train/step_telemetry.h"
 #include "train/train_step.h"
 
 namespace trainhost {
@@ -49,6 +50,30 @@ struct Trained {
   std::map<std::string, std::vector<float>> tensors;
   std::vector<double> losses, norms;
   std::vector<double> source_losses;  // after each step, of all steps so far
+  std::vector<TelemetryReport> telemetry;
+};
+
+class TelemetryOfRanks : public MetricSink {
+ public:
+  explicit TelemetryOfRanks(std::vector<TelemetryReport> &all) : all_(all) {}
+  void step(const StepReport &) override {}
+  void evaluation(const EvaluationReport &) override {}
+  void telemetry(const TelemetryReport &report) override { all_.push_back(report); }
+
+ private:
+  std::vector<TelemetryReport> &all_;
+};
+
+// Every third step is measured.
+struct Axis {
+  Axis() {
+    recipe.packing.sequence_length = kLength;
+    recipe.training.batch_tokens = kMicroBatches * 2 * kLength;
+    recipe.run.tokens = recipe.training.batch_tokens * kSteps;
+    recipe.phases.emplace_back();
+  }
+  Recipe recipe;
+  const Amount every{3, Amount::Unit::kSteps, "3 steps", {}};
 };
 
 TokenBatch micro_batch(uint64_t step, uint32_t number) {
@@ -109,13 +134,27 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
   TrainState state;
   state.mix =
       MixProgress{.round = {}, .mixer_state = {}, .losses = std::vector<double>(kSources), .tokens = std::vector<uint64_t>(kSources)};
+  const Axis measured;
+  const TokenAxis axis(measured.recipe);
+  Reporter reporter;
+  TelemetryOfRanks reports(trained.telemetry);
+  if (world.rank() == 0) reporter.show_on(&reports);
+  StepTelemetry telemetry({.every = measured.every,
+                           .checkpoint_every = measured.every,
+                           .axis = axis,
+                           .parameters = parameters,
+                           .gradients = gradients,
+                           .reporter = reporter});
   ScheduleValues schedule;
   schedule.learning_rate = subject.learning_rate;
   schedule.momentum = std::numeric_limits<double>::quiet_NaN();
   for (uint64_t step = 0; step < kSteps; ++step) {
     StepBatch batch{.step = step, .micro_batches = {}};
     for (uint32_t i = spread.data->rank(); i < kMicroBatches; i += spread.data->size()) batch.micro_batches.push_back(micro_batch(step, i));
+    telemetry.before_step(state);
     const TrainStep::Report report = unwrap(train_step.run(batch, *optimizer, schedule, state));
+    ++state.step;
+    unwrap(telemetry.after_step(state, {.step = state.step, .phase = "", .stage = "", .gradient_norm = report.gradient_norm}));
     if (world.rank() != 0) continue;
     trained.losses.push_back(report.loss);
     trained.norms.push_back(report.gradient_norm);
@@ -141,15 +180,29 @@ Trained train(const Subject &subject, const Way &way) {
   return trained;
 }
 
+// All known, so that they compare.
+std::vector<double> numbers_of(const TelemetryReport &report) {
+  std::vector<double> numbers{report.gradient_square, report.gradient_variance, report.gradient_cosine,     report.d1, report.d2,
+                              report.curvature,       report.update_ratio,      report.largest_update_ratio};
+  for (const double number : numbers) EXPECT_FALSE(std::isnan(number));
+  return numbers;
+}
+
 void expect_same_bits(const Trained &trained, const Trained &expected, const std::string &what) {
   EXPECT_EQ(trained.losses, expected.losses) << what;
   EXPECT_EQ(trained.norms, expected.norms) << what;
   EXPECT_EQ(trained.source_losses, expected.source_losses) << what;
+  ASSERT_EQ(trained.telemetry.size(), kSteps / 3) << what;
+  for (size_t i = 0; i < kSteps / 3; ++i) EXPECT_EQ(numbers_of(trained.telemetry[i]), numbers_of(expected.telemetry[i])) << what;
   ASSERT_EQ(trained.tensors.size(), expected.tensors.size()) << what;
   for (const auto &[name, values] : expected.tensors) EXPECT_EQ(trained.tensors.at(name), values) << what << ": " << name;
 }
 
 void expect_near(const Trained &trained, const Trained &expected, const std::string &what) {
+  for (size_t i = 0; i < kSteps / 3; ++i) {
+    EXPECT_NEAR(trained.telemetry[i].gradient_cosine, expected.telemetry[i].gradient_cosine, 1e-3) << what;
+    EXPECT_NEAR(trained.telemetry[i].update_ratio / expected.telemetry[i].update_ratio, 1, 1e-3) << what;
+  }
   for (size_t step = 0; step < expected.losses.size(); ++step) {
     EXPECT_NEAR(trained.losses[step] / expected.losses[step], 1, 1e-5) << what << ", step " << step;
   }

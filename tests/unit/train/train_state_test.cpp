@@ -14,10 +14,13 @@ TEST(TrainState, ReadsBackToTheSameBits) {
   state.rollbacks = 2;
   state.skipped = {{3, 5}, {17, 18}};
   for (int i = 0; i < 50; ++i) state.spikes.judge(std::exp(std::sin(i)), 1.0 / (i + 3));
+  state.noise = {.gradient_square = std::nextafter(0.1, 1.0), .trace = -1e-310};
   const auto back = TrainState::from_json(state.to_json(), 43);
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->step, 43u);
   EXPECT_EQ(back->to_json(), state.to_json());
+  EXPECT_EQ(back->noise.gradient_square, state.noise.gradient_square);
+  EXPECT_EQ(back->noise.trace, state.noise.trace);
   EXPECT_EQ(back->spikes.losses, state.spikes.losses);
   EXPECT_EQ(back->spikes.gradient_norms, state.spikes.gradient_norms);
 }
