@@ -63,7 +63,7 @@ struct TrainState {
   std::vector<Skipped> skipped;
   SpikeGuard spikes;
   BatchProgress batch;
-  NoiseScale noise;  // of the steps that were measured
+  NoiseScale noise;                                                   // of the steps that were measured
   std::optional<MixProgress> mix;                                     // when the mixer has th.mixer.feedback/1, from the first step on
   std::map<std::string, PastLosses> at_phase_start, lowest_held_out;  // by source
 

@@ -19,7 +19,7 @@ class CurriculumRun {
   explicit CurriculumRun(const std::string &name)
       : recipe_(read_recipe(TRAINHOST_SOURCE_DIR "/recipes/" + name + ".toml", {}).value()),
         test_(windows(recipe_), mixer(recipe_), recipe_.sources) {
-    test_.recipe().training.batch_tokens = 512;
+    test_.recipe().training.batch = Batch::constant(512);
     test_.recipe().run.tokens = 512 * 1000;
     test_.recipe().phases = recipe_.phases;
     stream_ = test_.stream();

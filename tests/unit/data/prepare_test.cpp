@@ -147,7 +147,7 @@ TEST_F(Prepare, CountsAsManyTokensAsTheAnswersHave) {
   const Packing packing(store, Packing::Mode::kBestFit, 64);
   for (uint64_t window = 0; window < packing.windows(); ++window) {
     TokenBatch batch = empty_batch(64);
-    ASSERT_TRUE(packing.append(window, true, {2, 0, window}, batch));
+    ASSERT_TRUE(packing.append(window, {}, {2, 0, window}, batch));
     counted += batch.weight();
   }
   EXPECT_EQ(counted, static_cast<double>(expected));

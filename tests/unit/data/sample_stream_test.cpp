@@ -1,4 +1,5 @@
 #include "data/sample_stream.h"
+#include "data/mix_pieces.h"
 
 #include <algorithm>
 #include <cmath>

@@ -61,7 +61,8 @@ class StreamUnderTest {
   std::unique_ptr<SampleStream> stream() { return create().value(); }
 
   Recipe &recipe() { return recipe_; }
-  TokenAxis &axis() { return axes_.back(); }  // of the latest stream
+  const TokenAxis &axis() const { return axes_.back(); }  // of the latest stream
+  TokenAxis &axis() { return axes_.back(); }
   const PreparedData &data() const { return data_; }
   const DatasetMixer &mixer() const { return *mixer_; }
 

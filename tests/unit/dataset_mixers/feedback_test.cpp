@@ -20,7 +20,7 @@ const TokenAxis &axis() {
   static const TokenAxis axis = [] {
     Recipe recipe;
     recipe.run.tokens = 102'400;
-    recipe.training.batch_tokens = 1024;
+    recipe.training.batch = Batch::constant(1024);
     recipe.packing.sequence_length = 32;
     recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
     return TokenAxis(recipe);

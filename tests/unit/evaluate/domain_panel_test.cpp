@@ -23,7 +23,7 @@ class DomainPanelTest : public testing::Test {
     Recipe recipe;
     recipe.run.tokens = 32 * 40;
     recipe.packing.sequence_length = 8;
-    recipe.training.batch_tokens = 32;
+    recipe.training.batch = Batch::constant(32);
     for (const auto &[name, end] : {std::pair{"one", 10.0}, {"two", 30.0}, {"three", 0.0}}) {
       Phase &phase = recipe.phases.emplace_back();
       phase.name = name;

@@ -43,7 +43,9 @@ TEST(Sgdr, StartsAgainAtThePeakExactlyAtTheCyclesBorders) {
   const auto schedule = sgdr({{"period", "10 steps"}, {"period_growth", 2.0}});
   for (const uint64_t border : {20, 30, 50, 90, 170, 330, 650}) {
     EXPECT_EQ(schedule.lr(border), kPeak) << border;
-    if (border > 20) EXPECT_LT(schedule.lr(border - 1), 0.03 * kPeak) << border;
+    if (border > 20) {
+      EXPECT_LT(schedule.lr(border - 1), 0.03 * kPeak) << border;
+    }
   }
 }
 

@@ -20,7 +20,7 @@ namespace trainhost {
 inline std::unique_ptr<Optimizer> optimizer_under_test(const std::string &name,
                                                        const std::map<std::string, ParameterValue> &parameters = {}, uint64_t steps = 50) {
   Recipe recipe;
-  recipe.run.tokens = steps * recipe.training.batch_tokens;
+  recipe.run.tokens = steps * recipe.training.batch.tokens;
   recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
   const TokenAxis axis(recipe);
   auto created = Optimizer::create(plugin_under_test(PluginKind::kOptimizer, name, parameters, &axis));

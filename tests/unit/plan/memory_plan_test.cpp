@@ -79,7 +79,7 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
 
 TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWhileAnUpdateIsMeasured) {
   SmallRun run;
-  run.recipe.training.batch_tokens = 2 * 512;
+  run.recipe.training.batch = Batch::constant(2 * 512);
   const uint64_t alone = own_bytes(run.plan().fullest().peak);
   run.recipe.metrics.telemetry = true;
   const MemoryUse planned = run.plan().fullest().peak;

@@ -49,7 +49,7 @@ Settings required_by(const Manifest &manifest) {
 TokenAxis run_of(uint64_t steps) {
   Recipe recipe;
   recipe.run.tokens = steps * kSequences * kLength;
-  recipe.training.batch_tokens = kSequences * kLength;
+  recipe.training.batch = Batch::constant(kSequences * kLength);
   recipe.packing.sequence_length = kLength;
   recipe.phases.push_back({.name = "all", .until = {}, .overrides = {}, .position = {}});
   return TokenAxis(recipe);

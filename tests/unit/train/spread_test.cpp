@@ -68,8 +68,8 @@ class TelemetryOfRanks : public MetricSink {
 struct Axis {
   Axis() {
     recipe.packing.sequence_length = kLength;
-    recipe.training.batch_tokens = kMicroBatches * 2 * kLength;
-    recipe.run.tokens = recipe.training.batch_tokens * kSteps;
+    recipe.training.batch = Batch::constant(kMicroBatches * 2 * kLength);
+    recipe.run.tokens = recipe.training.batch.tokens * kSteps;
     recipe.phases.emplace_back();
   }
   Recipe recipe;

@@ -58,8 +58,8 @@ class TelemetryRun {
         every_{every_steps, Amount::Unit::kSteps, "", {}},
         checkpoint_every_{checkpoint_every, Amount::Unit::kSteps, "", {}} {
     recipe_.packing.sequence_length = kLength;
-    recipe_.training.batch_tokens = counted_.size() * 2 * kLength;
-    recipe_.run.tokens = recipe_.training.batch_tokens * kSteps;
+    recipe_.training.batch = Batch::constant(counted_.size() * 2 * kLength);
+    recipe_.run.tokens = recipe_.training.batch.tokens * kSteps;
     recipe_.training.gradient_clip = 0;
     recipe_.training.on_spike = "continue";
     recipe_.phases.emplace_back();
