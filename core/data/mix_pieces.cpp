@@ -20,6 +20,12 @@ std::vector<double> phase_weights(const Recipe &recipe, size_t phase) {
   return weights;
 }
 
+// A length in steps is one of this phase's steps.
+double mix_length(const Amount &over, const TokenAxis &axis, const PhaseSpan &span) {
+  if (over.unit != Amount::Unit::kSteps) return axis.tokens_of(over);
+  return static_cast<double>(axis.tokens_at_step(span.first_step + static_cast<uint64_t>(over.value)) - span.first_token);
+}
+
 }  // namespace
 
 std::vector<MixPiece> mix_pieces(const Recipe &recipe, const TokenAxis &axis, size_t phase) {
@@ -30,7 +36,7 @@ std::vector<MixPiece> mix_pieces(const Recipe &recipe, const TokenAxis &axis, si
   if (const std::optional<Amount> &over = recipe.phases[phase].overrides.mix_over) {
     const std::vector<double> before = phase_weights(recipe, phase - 1);
     for (uint32_t i = 0; i < kMixPieces; ++i) {
-      const double moved = (i + 0.5) / kMixPieces, length = axis.tokens_of(*over) * (i + 1) / kMixPieces;
+      const double moved = (i + 0.5) / kMixPieces, length = mix_length(*over, axis, span) * (i + 1) / kMixPieces;
       const uint64_t end = std::min(axis.step_reaching(static_cast<double>(span.first_token) + length), span.end_step);
       MixPiece piece{step, end, own};
       for (size_t source = 0; source < own.size(); ++source) piece.weights[source] = std::lerp(before[source], own[source], moved);

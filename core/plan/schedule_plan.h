@@ -34,7 +34,8 @@ struct SchedulePlan {
 };
 
 // Of the steps about `points`, evenly spread, or all of them when there are no more. A mixer that moves the shares by the losses begins
-// each phase with those that are shown. `parts` were made for this recipe and axis. Errors: the scheduler's.
+// each phase with those that are shown; a batch that grows by itself is shown as it begins, and with seesaw the learning rate without its
+// factor. `parts` were made for this recipe and axis. Errors: the scheduler's.
 Result<SchedulePlan> plan_schedule(const Recipe &recipe, const TokenAxis &axis, const PhaseParts &parts, uint64_t points);
 
 }  // namespace trainhost

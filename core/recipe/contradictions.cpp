@@ -197,7 +197,10 @@ class Search {
 
   void in_order() {
     const TokenAxis axis(recipe_);
-    for (size_t i = 0; i < recipe_.phases.size(); ++i) in_levels(i, axis);
+    for (size_t i = 0; i < recipe_.phases.size(); ++i) {
+      in_levels(i, axis);
+      in_mix_length(i, axis.phases()[i]);
+    }
     for (size_t i = 0; i < axis.phases().size(); ++i) {
       const PhaseSpan &span = axis.phases()[i];
       if (span.end_step > span.first_step || i == 0) continue;
@@ -207,6 +210,18 @@ class Search {
       mistakes_.add(where, fmt::format("phase {} has no step: {} before it goes up to token {} of {}", quotation(recipe_.phases[i].name),
                                        quotation(recipe_.phases[i - 1].name), span.first_token, recipe_.run.tokens));
     }
+  }
+
+  // A mix must arrive before its phase ends.
+  void in_mix_length(size_t phase, const PhaseSpan &span) {
+    const std::optional<Amount> &over = recipe_.phases[phase].overrides.mix_over;
+    if (!over || phase == 0) return;
+    const bool in_steps = over->unit == Amount::Unit::kSteps;
+    const double share = over->unit == Amount::Unit::kShare ? static_cast<double>(recipe_.run.tokens) : 1;
+    const uint64_t room = in_steps ? span.end_step - span.first_step : span.end_token - span.first_token;
+    if (over->value * share <= static_cast<double>(room)) return;
+    mistakes_.add(over->position, fmt::format("`phase.mix_over`: {} is longer than the phase, which has {} {}", quotation(over->text), room,
+                                              in_steps ? "steps" : "tokens"));
   }
 
   // Levels must follow one another, and a ramp must begin before it ends.

@@ -75,7 +75,7 @@ struct Batch {
   // `most`: loss: up to what a law makes of the training loss; stall: when the loss stands still; seesaw: where the learning rate has
   // halved.
   std::string rule = "constant";
-  uint64_t tokens = 8192, most = 8192;  // the first and the largest; equal for constant
+  uint64_t tokens = 8192, most = 8192;  // the first and the last; equal for constant
   std::vector<Level> levels = {};       // of levels
   uint64_t by = 0;                      // ramp: how much it grows at a time
   std::optional<Amount> until = {};     // ramp: where it reaches `most`

@@ -151,6 +151,17 @@ TEST(SampleStream, MovesTheMixOverALength) {
   }
 }
 
+TEST(SampleStream, CountsTheStepsOfALengthFromThePhase) {
+  StreamUnderTest test({{"a", 3000}, {"b", 3000}});
+  test.add_phase("one", 32 * 100, {{"a", 1.0}, {"b", 0.0}});
+  test.add_phase("two", 32 * 300, {{"a", 0.2}, {"b", 0.8}});
+  test.recipe().phases[1].overrides.batch = Batch::constant(64);
+  test.recipe().phases[1].overrides.mix_over = Amount{64, Amount::Unit::kSteps, "", {}};
+  const auto stream = test.stream();
+  EXPECT_LT(stream->mix(163).weights[1], 0.8);
+  EXPECT_EQ(stream->mix(164).weights[1], 0.8);
+}
+
 TEST(SampleStream, FollowsABatchThatGrows) {
   StreamUnderTest test({{"a", 40}, {"b", 40}});
   test.recipe().training.batch = {.rule = "stall", .tokens = 16, .most = 64, .every = Amount{1, Amount::Unit::kSteps, "", {}}};
