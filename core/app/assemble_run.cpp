@@ -280,13 +280,4 @@ Result<> Run::train() {
   return trainer.run(state_);
 }
 
-Result<std::string> Run::checkpoint_labelled(const std::string &label) const {
-  TRAINHOST_TRY(const auto saved, checkpoints_->list());
-  for (const CheckpointInfo &info : saved) {
-    if (info.label == label && info.problem.empty()) return info.path;
-  }
-  return failure(ErrorKind::kData,
-                 fmt::format("{}/checkpoints: no checkpoint \"{}\" for a branch to begin with", recipe().run.directory, label));
-}
-
 }  // namespace trainhost

@@ -46,8 +46,6 @@ class Run {
   Result<> train();
   // Held-out loss of where the run stands.
   Result<EvaluationReport> measure() { return evaluation_->measure(state_); }
-  // The checkpoint at the end of a phase of this run, for a branch to begin with.
-  Result<std::string> checkpoint_labelled(const std::string &label) const;
 
   const Recipe &recipe() const { return checked_.recipe; }
   bool finished() const { return state_.step == axis_.total_steps(); }

@@ -89,6 +89,8 @@ Verb train_verb() {
   Verb verb{"trainhost [train] --recipe FILE", "train; goes on where it stopped", recipe_options(), {}, {}};
   verb.accepted.add_options()("from", options::value<std::string>()->default_value(""),
                               "a checkpoint directory to begin with when the run has none of its own")(
+      "branch", options::value<std::string>()->default_value(""),
+      "train this branch alone, from the checkpoint that the run has left for it")(
       "accept-changes", options::bool_switch(), "go on although recipe, data or plugins differ from the checkpoint's")(
       "processes", options::value<uint32_t>(), "train with this many processes on this machine")(
       "restarts", options::value<uint32_t>(), "start all processes again when one fails, this many times (3)")(
@@ -96,7 +98,7 @@ Verb train_verb() {
   verb.act = [](const auto &given) -> Result<> {
     TRAINHOST_TRY(const auto launcher, launcher_from(given));
     if (launcher) return launch(*launcher);
-    return train(recipe_from(given),
+    return train(recipe_from(given), given["branch"].template as<std::string>(),
                  {.from = given["from"].template as<std::string>(), .accept_changes = given["accept-changes"].template as<bool>()});
   };
   return verb;

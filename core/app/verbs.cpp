@@ -13,6 +13,7 @@
 #include "app/stop_signal.h"
 #include "app/trained_model.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint.h"
 #include "collectives/error_file.h"
 #include "evaluate/epoch_account.h"
 #include "plugin_host/plugin_call.h"
@@ -23,7 +24,6 @@ namespace {
 struct Finished {
   std::string name;
   EvaluationReport held_out;
-  std::vector<std::string> branch_starts;  // checkpoint of each branch of the recipe
 };
 
 // One run from start (or where it stood) to end; its memory is free when this returns.
@@ -32,13 +32,43 @@ Result<Finished> run_to_end(const std::string &name, const CheckedRecipe &checke
   TRAINHOST_TRY(const auto run, Run::assemble(checked, start, console, stop_signal(), processes));
   if (run->finished()) log_info(fmt::format("{} is finished already", checked.recipe.run.directory));
   TRAINHOST_CHECK(run->train());
-  Finished finished{.name = name, .held_out = {}, .branch_starts = {}};
+  Finished finished{.name = name, .held_out = {}};
   if (checked.recipe.branches.empty() && name == "trunk") return finished;  // nothing to compare with
   TRAINHOST_TRY(finished.held_out, run->measure());
-  for (const Branch &branch : checked.recipe.branches) {
-    TRAINHOST_TRY(finished.branch_starts.emplace_back(), run->checkpoint_labelled(branch.from));
-  }
   return finished;
+}
+
+// The trunk's checkpoint that the branch begins with.
+Result<std::string> start_of(const Branch &branch, const Recipe &trunk) {
+  const std::string folder = trunk.run.directory + "/checkpoints";
+  if (posix_file_system().exists(folder)) {
+    TRAINHOST_TRY(const auto checkpoints, CheckpointDirectory::view(posix_file_system(), folder));
+    TRAINHOST_TRY(const auto saved, checkpoints.list());
+    for (const CheckpointInfo &info : saved)
+      if (info.label == branch.from && info.problem.empty()) return info.path;
+  }
+  return failure(ErrorKind::kData,
+                 fmt::format("{}: no checkpoint \"{}\" for the branch \"{}\" to begin with; train the run up to there first", folder,
+                             branch.from, branch.name));
+}
+
+Result<Finished> run_branch(const Branch &branch, const CheckedRecipe &trunk, bool accept_changes, Console *console, Processes &processes) {
+  TRAINHOST_TRY(const std::string from, start_of(branch, trunk.recipe));
+  log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
+  const CheckedRecipe branched{branch_recipe(trunk.recipe, branch), trunk.plugins};
+  return run_to_end(branch.name, branched, {.from = from, .accept_changes = accept_changes}, console, processes);
+}
+
+// Which branches of the recipe are meant: that of the name, or all when it is empty.
+Result<std::vector<Branch>> branches_named(const std::string &name, const Recipe &recipe) {
+  if (name.empty()) return recipe.branches;
+  std::string names;
+  for (const Branch &branch : recipe.branches) {
+    if (branch.name == name) return std::vector{branch};
+    names += (names.empty() ? "" : ", ") + branch.name;
+  }
+  return failure(ErrorKind::kUsage, fmt::format("--branch is \"{}\", expected a [[branch]] of {}{}", name, recipe.file,
+                                                names.empty() ? ", which has none" : ": " + names));
 }
 
 void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
@@ -64,20 +94,18 @@ PluginDeadline watch_plugins(const Recipe::Parallel &parallel = {}) {
   return PluginDeadline(std::chrono::duration<double>(parallel.timeout), end_now);
 }
 
-Result<> train_together(const CheckedRecipe &checked, const StartOptions &start, Processes &processes) try {
+Result<> train_together(const CheckedRecipe &checked, const std::string &branch_name, const StartOptions &start, Processes &processes) try {
+  TRAINHOST_TRY(const std::vector<Branch> branches, branches_named(branch_name, checked.recipe));
   const PluginDeadline deadline = watch_plugins(checked.recipe.parallel);
   const auto console = processes.first() ? open_console() : nullptr;
   std::vector<Finished> runs;
-  TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
-  const auto starts = runs.front().branch_starts;
-  for (size_t i = 0; i < checked.recipe.branches.size(); ++i) {
-    const Branch &branch = checked.recipe.branches[i];
-    log_info(fmt::format("branch \"{}\" from {}", branch.name, branch.from));
-    const CheckedRecipe branched{branch_recipe(checked.recipe, branch), checked.plugins};
-    TRAINHOST_TRY(runs.emplace_back(),
-                  run_to_end(branch.name, branched, {.from = starts[i], .accept_changes = start.accept_changes}, console.get(), processes));
+  if (branch_name.empty()) {
+    TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
   }
-  if (runs.size() > 1 && processes.first()) print_comparison(runs, std::cout);
+  for (const Branch &branch : branches) {
+    TRAINHOST_TRY(runs.emplace_back(), run_branch(branch, checked, start.accept_changes, console.get(), processes));
+  }
+  if (!checked.recipe.branches.empty() && processes.first()) print_comparison(runs, std::cout);
   return {};
 } catch (const std::bad_alloc &) {
   return failure(
@@ -105,11 +133,11 @@ void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
 
 }  // namespace
 
-Result<> train(const RecipeOptions &options, const StartOptions &start) {
+Result<> train(const RecipeOptions &options, const std::string &branch, const StartOptions &start) {
   stop_signal();  // from here on a signal does not kill
   TRAINHOST_TRY(const CheckedRecipe checked, check_recipe(options.file, options.settings));
   TRAINHOST_TRY(const auto processes, Processes::join(checked.recipe.parallel));
-  const Result<> outcome = train_together(checked, start, *processes);
+  const Result<> outcome = train_together(checked, branch, start, *processes);
   processes->leave(outcome);
   return outcome;
 }

@@ -18,8 +18,9 @@ struct RecipeOptions {
   std::vector<std::string> settings;  // --set key=value
 };
 
-// Trains the recipe to its end, then its branches, and compares their held-out losses.
-Result<> train(const RecipeOptions &options, const StartOptions &start);
+// Trains the recipe to its end, then its branches, and compares their held-out losses; or, when one is named, that branch alone, from the
+// checkpoint that the recipe's run has left (kData when there is none; kUsage for a name that no branch has).
+Result<> train(const RecipeOptions &options, const std::string &branch, const StartOptions &start);
 
 // A recipe that its plugins accept, too. Touches no device but the CPU, and no data. Errors: check_recipe's and check_settings'.
 Result<CheckedRecipe> read_and_check(const RecipeOptions &options);

@@ -41,7 +41,7 @@ class Search {
       in_reference(recipe_.checkpoint.always_keep[i], fmt::format("checkpoint.always_keep.{}", i));
     in_evaluation();
     for (size_t i = 0; i < recipe_.branches.size(); ++i)
-      if (in_reference(recipe_.branches[i].from, fmt::format("branch.{}.from", i)))
+      if (in_reference(recipe_.branches[i].from, fmt::format("branch.{}.from", i)) && in_length(recipe_.branches[i]))
         Search(branch_recipe(recipe_, recipe_.branches[i]), start_, mistakes_).in_phases();
   }
 
@@ -92,16 +92,29 @@ class Search {
   }
 
   void in_phases() {
-    bool placed = true;  // every phase has an end and a batch to get there
+    placed_ = !refused("run.tokens");
     for (size_t i = 0; i < recipe_.phases.size(); ++i) {
       const std::string path = fmt::format("phase.{}", i);
       in_mix(*recipe_.phases[i].overrides.mix, path + ".mix");
-      placed &= has_end(i, path);
-      placed &= has_batch(i, path);
+      placed_ &= has_end(i, path);
+      placed_ &= has_batch(i, path);
       in_mix_over(i, path + ".mix_over");
       in_loss_on(recipe_.phases[i].overrides, path + ".loss_on");
     }
-    if (placed && !refused("run.tokens")) in_order();
+    if (placed_) in_order();
+  }
+
+  // A branch with an end of its own must have a place to end at.
+  bool in_length(const Branch &branch) {
+    if (!branch.until) return true;
+    if (!placed_) return false;
+    const TokenAxis axis(recipe_);
+    const uint64_t begin = axis.phases()[*phase_ending_at(recipe_, branch.from)].end_token;
+    if (axis.tokens_of(*branch.until) > static_cast<double>(begin)) return true;
+    mistakes_.add(branch.until->position,
+                  fmt::format("`branch.until`: expected more than the {} tokens at which the branch begins ({}), found {}", begin,
+                              quotation(branch.from), quotation(branch.until->text)));
+    return false;
   }
 
   void in_mix_over(size_t phase, const std::string &path) {
@@ -258,6 +271,7 @@ class Search {
   Mistakes &mistakes_;
   const std::vector<std::string> source_names_;
   std::vector<std::string> references_;  // that a branch can begin at
+  bool placed_ = true;                   // every phase has an end and a batch to get there
 };
 
 }  // namespace

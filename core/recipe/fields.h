@@ -116,6 +116,8 @@ void visit_recipe(Sections &sections, Recipe &recipe) {
   sections.tables("branch", recipe.branches, [](auto &fields, auto &branch) {
     fields.name("name", branch.name);
     fields.reference("from", branch.from);
+    fields.amount("until", branch.until);
+    fields.integer("seed", branch.seed, 0, kLargestInteger);
     visit_overrides(fields, branch.overrides);
   });
 }

@@ -1,5 +1,9 @@
 #include "recipe/recipe.h"
 
+#include <cmath>
+
+#include "recipe/token_axis.h"
+
 namespace trainhost {
 namespace {
 
@@ -21,8 +25,51 @@ void lay_over(Overrides &below, const Overrides &above) {
 void move_positions(std::map<std::string, Position> &given, const std::string &branch, const std::string &phase) {
   for (auto entry = given.lower_bound(branch); entry != given.end() && entry->first.starts_with(branch); ++entry) {
     const std::string key = entry->first.substr(branch.size());
-    if (key != "name" && key != "from") given.insert_or_assign(phase + key, entry->second);
+    if (key != "name" && key != "from" && key != "until" && key != "seed") given.insert_or_assign(phase + key, entry->second);
   }
+}
+
+// Shares of one length as tokens, so that they mean the same in a run of another length.
+class Places {
+ public:
+  explicit Places(uint64_t tokens) : tokens_(static_cast<double>(tokens)) {}
+
+  void keep(std::optional<Amount> &amount) const {
+    if (!amount || amount->unit != Amount::Unit::kShare) return;
+    amount->value = std::ceil(amount->value * tokens_ - 1e-6);  // the first whole token that is not before it
+    amount->unit = Amount::Unit::kTokens;
+    amount->text = std::to_string(static_cast<uint64_t>(amount->value)) + " tokens";
+  }
+  void keep(Batch &batch) const {
+    keep(batch.until);
+    keep(batch.every);
+    for (Batch::Level &level : batch.levels) keep(level.until);
+  }
+  void keep(Phase &phase) const {
+    keep(phase.until);
+    keep(phase.overrides.mix_over);
+    if (phase.overrides.batch) keep(*phase.overrides.batch);
+  }
+
+ private:
+  double tokens_;
+};
+
+void end_at(const Amount &until, size_t from, Recipe &recipe) {
+  const TokenAxis axis(recipe);
+  const double end = axis.tokens_of(until);
+  const Places places(recipe.run.tokens);
+  places.keep(recipe.training.batch);
+  for (Phase &phase : recipe.phases) places.keep(phase);
+  while (recipe.phases.size() > from + 2 && static_cast<double>(axis.phases()[recipe.phases.size() - 1].first_token) >= end)
+    recipe.phases.pop_back();
+  recipe.phases.back().until.reset();
+  recipe.given.erase("phase." + std::to_string(recipe.phases.size() - 1) + ".until");
+  std::erase_if(recipe.checkpoint.always_keep, [&](const std::string &text) {
+    const std::optional<size_t> phase = phase_ending_at(recipe, text);
+    return !phase || *phase + 1 == recipe.phases.size();
+  });
+  recipe.run.tokens = static_cast<uint64_t>(std::ceil(end));
 }
 
 }  // namespace
@@ -62,6 +109,8 @@ Recipe branch_recipe(const Recipe &trunk, const Branch &branch) {
     lay_over(recipe.phases[i].overrides, branch.overrides);
     move_positions(recipe.given, "branch." + std::to_string(index) + ".", "phase." + std::to_string(i) + ".");
   }
+  if (from && branch.until) end_at(*branch.until, *from, recipe);
+  if (branch.seed) recipe.run.seed = *branch.seed;
   recipe.branches.clear();
   return recipe;
 }

@@ -110,7 +110,9 @@ struct Phase {
 // After the trunk: the phases from `from` on, again, with overrides, from the trunk's checkpoint there.
 struct Branch {
   std::string name;
-  std::string from;  // "end of PHASE"
+  std::string from;              // "end of PHASE"
+  std::optional<Amount> until;   // end on the trunk's token axis; absent: the trunk's end
+  std::optional<uint64_t> seed;  // absent: the trunk's
   Overrides overrides;
   Position position;
 };
@@ -190,8 +192,10 @@ const Batch &batch_of(const Recipe &recipe, size_t phase);
 // The index of PHASE for the text "end of PHASE"; nothing when the text is not of this form or names no phase.
 std::optional<size_t> phase_ending_at(const Recipe &recipe, const std::string &text);
 
-// The recipe of a branch: the trunk's, with the branch's overrides laid over each phase that begins at or after `from`, and the
-// directory <trunk's>/branches/<name>.
+// The recipe of a branch: the trunk's, with the branch's overrides laid over each phase that begins at or after `from`, the branch's end
+// and seed, and the directory <trunk's>/branches/<name>. Where the branch ends before or after the trunk, its phases, batches and mixes
+// keep their places on the trunk's axis, in tokens, without the phases that would begin at its end or later; shares in schedules,
+// checkpoints and evaluations are those of the branch's own length.
 Recipe branch_recipe(const Recipe &trunk, const Branch &branch);
 
 // The whole recipe as TOML that reads back with equal values; a comment "default" beside each key that was not given. Paths absolute.

@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "recipe/token_axis.h"
+
 namespace trainhost {
 namespace {
 
@@ -440,6 +442,35 @@ TEST_F(Reader, LaysABranchOverThePhasesAfterIt) {
 
   write("branch.toml", resolved_toml(branch));
   EXPECT_EQ(training_fingerprint(read("branch.toml")), training_fingerprint(branch));
+}
+
+TEST_F(Reader, ABranchMayEndElsewhereWhileWhatItKeepsStaysInItsPlace) {
+  const std::string text =
+      kSource +
+      "[run]\ntokens = \"1000Ki tokens\"\n[training]\nbatch = [{ tokens = 1024, until = \"30%\" }, { tokens = 2048 }]\n"
+      "[[phase]]\nname = \"stable\"\nuntil = \"60%\"\n[[phase]]\nname = \"middle\"\nuntil = \"80%\"\n[[phase]]\nname = \"decay\"\n"
+      "[[branch]]\nname = \"short\"\nfrom = \"end of stable\"\nuntil = \"70%\"\nseed = 7\n"
+      "[[branch]]\nname = \"longer\"\nfrom = \"end of middle\"\nuntil = \"1200Ki tokens\"\n";
+  const Recipe trunk = read_text(text);
+  const TokenAxis axis(trunk);
+
+  const Recipe shorter = branch_recipe(trunk, trunk.branches[0]);
+  const TokenAxis short_axis(shorter);
+  EXPECT_EQ(shorter.run.seed, 7u);
+  ASSERT_EQ(shorter.phases.size(), 2u);  // the decay would begin at its end or later
+  EXPECT_EQ(short_axis.phases()[0].end_token, axis.phases()[0].end_token);
+  EXPECT_EQ(short_axis.total_tokens(), 700u * 1024);
+  EXPECT_EQ(short_axis.batches()[0].end_step, axis.batches()[0].end_step);
+
+  const Recipe longer = branch_recipe(trunk, trunk.branches[1]);
+  const TokenAxis long_axis(longer);
+  EXPECT_EQ(longer.run.seed, trunk.run.seed);
+  ASSERT_EQ(longer.phases.size(), 3u);
+  EXPECT_EQ(long_axis.phases()[1].end_token, axis.phases()[1].end_token);
+  EXPECT_EQ(long_axis.total_tokens(), 1200u * 1024);
+
+  write("branch.toml", resolved_toml(shorter));
+  EXPECT_EQ(training_fingerprint(read("branch.toml")), training_fingerprint(shorter));
 }
 
 }  // namespace
