@@ -81,14 +81,14 @@ class Resolution {
                      describe(manifest), manifest.sha256, pin->second)});
   }
 
-  // Whether what stands at `position` was written for a plugin that something above it replaced: the command line a file's, or the recipe
-  // that of the files that it includes.
+  auto layer(const Position &position) const { return std::ranges::find(recipe_.layers, position.file); }
+
+  // Whether what stands at `position` was written for a plugin that something above it replaced: the command line a file's, or a file that
+  // of the files that it is laid over.
   bool is_of_a_replaced_plugin(const std::string &table, const Position &position) const {
     const auto chosen = recipe_.given.find(table + ".plugin");
     if (chosen == recipe_.given.end() || position.line == 0) return false;
-    if (chosen->second.line == 0) return true;
-    const std::filesystem::path file = std::filesystem::absolute(chosen->second.file).lexically_normal();
-    return file == recipe_.file && position.file != chosen->second.file;
+    return chosen->second.line == 0 || layer(position) < layer(chosen->second);
   }
 
   // Of the parameters that were written for another plugin this one takes those that it knows.

@@ -161,6 +161,7 @@ class FileReader {
     Table whole = read_included(*table, std::filesystem::path(path).parent_path());
     open_.pop_back();
     merge(whole, std::move(*table));
+    document_.layers.push_back(path);
     return whole;
   }
 

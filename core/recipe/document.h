@@ -26,8 +26,9 @@ struct Value {
 std::string description(const Value &value);
 
 struct RecipeDocument {
-  Value root;                      // a table
-  std::vector<std::string> files;  // in reading order, as Position::file names them; the settings last
+  Value root;                       // a table
+  std::vector<std::string> files;   // in reading order, as Position::file names them; the settings last
+  std::vector<std::string> layers;  // the files that were merged, each over those before it
 };
 
 // Reads the file and merges what it includes: later keys win, the including file over all; arrays are replaced whole. A file that

@@ -118,6 +118,7 @@ RecipeReading read_recipe_with_mistakes(const std::string &path, const std::vect
   reading.folder = file.parent_path().string();
   Recipe defaults;
   defaults.file = file.string();
+  defaults.layers = document.layers;
   defaults.run.directory = (file.parent_path() / "runs" / file.stem()).string();
   defaults.tokenizer.plugin = "byte_bpe";
   defaults.model.plugin = "minicpm";

@@ -118,7 +118,8 @@ struct Branch {
 };
 
 struct Recipe {
-  std::string file;  // absolute path of the recipe
+  std::string file;                 // absolute path of the recipe
+  std::vector<std::string> layers;  // the files that it is made of, as Position names them, each laid over those before it
 
   struct Run {
     std::string directory = "runs/NAME";  // default: runs/<recipe's stem>; absolute once read
