@@ -4,7 +4,7 @@ import math
 import unittest
 import xml.etree.ElementTree
 
-from trainhost_run import RunTest, training_log
+from trainhost_run import SOURCE, RunTest, training_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 RECIPE = """[run]
@@ -159,6 +159,17 @@ class SchedulePlanTest(RunTest):
             self.assertIn(reason, self.trainhost("plan", "--recipe", recipe, *arguments, expect=64).stderr)
         self.assertIn('recipe.toml:16:10: lr_scheduler plugin "wsd": warmup is', self.plan(schedule=WSD.replace("25%", "95%"), expect=78).stderr)
 
+
+    def test_the_supervised_phase_begins_where_the_decay_ends(self):
+        """A34: recipes/supervised.toml."""
+        plan = json.loads(self.trainhost("plan", "--schedule", "--json", "--recipe", SOURCE / "recipes" / "supervised.toml").stdout)
+        self.assertEqual(plan["step"], list(range(306)))
+        rates = {phase["name"]: plan["learning_rate"][phase["first_step"]:phase["end_step"]] for phase in plan["phases"]}
+        self.assertGreater(len(rates["supervised"]), 40)
+        for rate in rates["supervised"]:
+            self.assertEqual(rate, 0.1 * 0.01)
+        last, before = rates["annealing"][-1], rates["annealing"][-2]
+        self.assertTrue(0 < last - rates["supervised"][0] <= 1.01 * (before - last), "one step further along the decay")
 
 if __name__ == "__main__":
     unittest.main()

@@ -48,6 +48,17 @@ TEST(Wsd, NamesTheStages) {
   EXPECT_EQ(schedule.stage(999), "decay");
 }
 
+// A34: what follows the decay begins at the learning rate at which it ends.
+TEST(Wsd, MayEndItsDecayBeforeTheRunAndStaysThere) {
+  const auto whole = wsd("cosine", {{"floor", 0.1}});
+  const auto schedule = wsd("cosine", {{"floor", 0.1}, {"decay_until", "80%"}});
+  for (uint64_t step = 20; step <= 700; ++step) EXPECT_EQ(schedule.lr(step), kPeak) << step;
+  for (uint64_t step = 700; step < 800; ++step) EXPECT_NEAR(schedule.lr(step), whole.lr(step + 200), 1e-12) << step;
+  for (uint64_t step = 800; step <= 1000; ++step) EXPECT_EQ(schedule.lr(step), 0.1 * kPeak) << step;
+  EXPECT_EQ(schedule.stage(799), "decay");
+  EXPECT_EQ(schedule.stage(800), "constant");
+}
+
 struct ClosedForm {
   std::string shape;
   Settings settings;

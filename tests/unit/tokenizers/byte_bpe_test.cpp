@@ -83,6 +83,26 @@ TEST(ByteBpeTest, TakesASpecialTokenInTheTextForText) {
   EXPECT_EQ(*tokenizer->decode(std::vector<uint32_t>{0, ids[0], 0}), *tokenizer->decode(std::vector<uint32_t>{ids[0]}));
 }
 
+// A34: a model that has seen chats in a template of special tokens says none of them.
+TEST(ByteBpeTest, DecodesTheTokensOfAChatTemplateToNothing) {
+  json file = json::parse(state());
+  for (const char *name : {"<|im_start|>", "<|im_end|>"}) {
+    json token = file["added_tokens"][0];
+    token["id"] = 400 + file["added_tokens"].size() - 1;
+    token["content"] = name;
+    file["added_tokens"].push_back(token);
+  }
+  const auto made = Tokenizer::create(plugin(402), file.dump());
+  ASSERT_TRUE(made) << made.error().message;
+  const auto &tokenizer = **made;
+  const auto word = encode(tokenizer, "it");
+  std::vector<uint32_t> ids{400};
+  ids.insert(ids.end(), word.begin(), word.end());
+  ids.push_back(401);
+  EXPECT_EQ(*tokenizer.decode(ids), "it");
+  for (const uint32_t id : encode(tokenizer, "<|im_start|>")) EXPECT_LT(id, 400u);
+}
+
 TEST(ByteBpeTest, TrainsTheSameStateAgain) {
   EXPECT_EQ(*train(*plugin(), kDocuments), state());
   EXPECT_EQ((*Tokenizer::create(plugin(), state()))->vocabulary_size(), 400u);
