@@ -20,6 +20,7 @@
 #include "app/doctor_verb.h"
 #include "app/plan_verb.h"
 #include "app/plugins_verb.h"
+#include "app/report_verb.h"
 #include "app/verbs.h"
 #include "base/command_line.h"
 #include "collectives/error_file.h"
@@ -191,6 +192,21 @@ Verb plan_verb() {
       "schedule", options::bool_switch(), "learning rate, mix and batch over the token axis")(
       "svg", options::value<std::string>()->default_value("", ""), "write the schedule to this file as a picture, too")(
       "json", options::bool_switch(), "print JSON");
+  return verb;
+}
+
+Verb report_verb() {
+  Verb verb{"trainhost report --run DIRECTORY",
+            "say what training did in each phase of a run, and where its loss curve bends",
+            options::options_description("options"),
+            {},
+            {}};
+  verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory, or that of a branch")(
+      "json", options::bool_switch(), "print JSON");
+  verb.act = [](const auto &given) {
+    const ReportQuery query{.directory = given["run"].template as<std::string>(), .json = given["json"].template as<bool>()};
+    return print_report(query, posix_file_system(), std::cout);
+  };
   return verb;
 }
 
@@ -385,6 +401,7 @@ Verbs all_verbs() {
           {"checkpoints deepen", deepen_verb()},
           {"plan", plan_verb()},
           {"compare", compare_verb()},
+          {"report", report_verb()},
           {"doctor", doctor_verb()}};
 }
 

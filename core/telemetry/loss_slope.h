@@ -13,6 +13,7 @@ struct LossPoint {
 // Least squares over the points; NaN for fewer than two places. Falling losses have slopes below 0.
 struct LossSlope {
   double per_token = 0;  // nats per token for each token more
+  double sigma = 0;      // its standard error, as if the losses varied independently around the line; NaN for fewer than three points
   double exponent = 0;   // of the power law that the loss follows: d log loss / d log tokens
 };
 LossSlope loss_slope(std::span<const LossPoint> points);

@@ -96,10 +96,15 @@ bool same_mix(const RunLog &log, const PhaseAccount &before, const PhaseAccount 
   return !moved_by_mixer && mix_at(log, before.from_step) == mix_at(log, piece.from_step);
 }
 
+// Two standard errors are left to chance.
+bool falls_faster(const LossSlope &before, const LossSlope &slope) {
+  const double faster = (1 + kSlopeChange) * before.per_token;
+  return slope.per_token + 2 * std::hypot(before.sigma, slope.sigma) < std::min(0.0, faster);
+}
+
 bool anneals(const PhaseAccount &before, const PhaseAccount &piece) {
   const double fall_before = before.last_rate / before.first_rate, fall = piece.last_rate / piece.first_rate;
-  const double slope_before = before.slope.per_token, slope = piece.slope.per_token;
-  return fall_before <= 1 && fall < fall_before && slope < std::min(0.0, (1 + kSlopeChange) * slope_before);
+  return fall_before <= 1 && fall < fall_before && falls_faster(before.slope, piece.slope);
 }
 
 void compare(const RunLog &log, const PhaseAccount &before, PhaseAccount &piece) {

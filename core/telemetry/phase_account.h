@@ -22,7 +22,7 @@ struct TelemetryMeans {
 enum class Behaviour {
   kOther,
   kStable,     // the exponent of the second half of the steps differs from that of the first by less than kSlopeChange
-  kAnnealing,  // the learning rate begins to fall, or falls faster, and the loss falls faster by more than kSlopeChange
+  kAnnealing,  // the learning rate begins to fall, or falls faster, and the loss surely falls faster by more than kSlopeChange
 };
 
 constexpr double kSlopeChange = 0.1;  // relative

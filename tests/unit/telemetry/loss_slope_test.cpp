@@ -25,6 +25,12 @@ TEST(LossSlope, TakesAllPointsAlike) {
   EXPECT_NEAR(loss_slope(std::vector<LossPoint>{{1, 5}, {2, 4.5}, {3, 4}, {4, 3}, {5, 3}}).per_token, -0.55, 1e-12);
 }
 
+// The line is 1 + x / 2, the residuals -1/2, 1, -1/2: sqrt(1.5 / (3 - 2) / 2).
+TEST(LossSlope, KnowsItsStandardError) {
+  EXPECT_NEAR(loss_slope(std::vector<LossPoint>{{1, 1}, {2, 3}, {3, 2}}).sigma, std::sqrt(0.75), 1e-12);
+  EXPECT_TRUE(std::isnan(loss_slope(std::vector<LossPoint>{{1, 1}, {2, 3}}).sigma)) << "a line through two points has no residuals";
+}
+
 TEST(LossSlope, IsUnknownAtOnePlace) {
   EXPECT_TRUE(std::isnan(loss_slope({}).per_token));
   EXPECT_TRUE(std::isnan(loss_slope(std::vector<LossPoint>{{5, 1}, {5, 2}}).exponent));

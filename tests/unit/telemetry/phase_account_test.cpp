@@ -119,6 +119,14 @@ TEST(PhaseAccount, AnnealsOnlyUnderALearningRateThatFalls) {
   EXPECT_NE(behaviour(0.001, -0.02), Behaviour::kAnnealing) << "the loss fell more slowly";
 }
 
+TEST(PhaseAccount, AnnealingIsMoreThanChance) {
+  RunLog log = bent_line();
+  EXPECT_EQ(account_of(log).pieces[1].behaviour, Behaviour::kAnnealing);
+  for (size_t i = 0; i < log.steps.size(); ++i) log.steps[i].loss += i % 2 == 0 ? 3 : -3;  // by a standard error above 10e-6 a token
+  EXPECT_NEAR(account_of(log).pieces[1].slope.per_token, -4e-6, 2e-6);
+  EXPECT_NE(account_of(log).pieces[1].behaviour, Behaviour::kAnnealing);
+}
+
 TEST(PhaseAccount, TheEndOfAWarmUpIsNoAnnealing) {
   RunLog log = run_of({{"one", "warmup", 100, -0.01, 0.01}, {"one", "decay", 900, -0.3, 0}}, 0);
   log.steps[0].loss = log.steps[1].loss;
