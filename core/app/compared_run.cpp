@@ -14,34 +14,21 @@
 #include "base/file_system.h"
 #include "base/program.h"
 #include "collectives/rank_process.h"
+#include "metrics/run_log.h"
 #include "recipe/quotation.h"
 #include "recipe/token_axis.h"
 
 namespace trainhost {
 namespace {
 
-// The lines of a run's log so far; one that is being written is left out.
-std::vector<nlohmann::json> read_log(const std::string &directory) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream file(directory + "/log/metrics.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    auto json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_object()) lines.push_back(std::move(json));
-  }
-  return lines;
-}
-
-// The last evaluation, when it was made at `step`. A loss that is not a number was not finite.
+// The last evaluation, when it was made at `step`. A loss that was not finite is not a number.
 std::optional<FinalLosses> final_losses(const std::string &directory, uint64_t step) {
-  std::optional<FinalLosses> losses;
-  for (const auto &line : read_log(directory)) {
-    if (line.value("kind", "") != "evaluation" || line.value("step", uint64_t{0}) != step) continue;
-    losses.emplace();
-    for (const auto &[source, row] : line["sources"].items()) {
-      const auto &loss = row["loss_per_byte"];
-      (*losses)[source] = loss.is_number() ? loss.get<double>() : std::numeric_limits<double>::quiet_NaN();
-    }
-  }
+  const auto contents = posix_file_system().read(directory + "/log/metrics.jsonl");
+  if (!contents) return std::nullopt;
+  const RunLog log = read_run_log(*contents);
+  if (log.evaluations.empty() || log.evaluations.back().step != step) return std::nullopt;
+  FinalLosses losses;
+  for (const auto &row : log.evaluations.back().rows) losses[row.source] = row.loss_per_byte;
   return losses;
 }
 
