@@ -62,7 +62,7 @@ void print_line(std::string_view name, const std::string &text, std::ostream &ou
 void print_slope(const PhaseAccount &piece, std::ostream &out) {
   std::string text = fmt::format("{} +- {} nats per million tokens, exponent {}", number_text(kMillion * piece.slope.per_token),
                                  number_text(kMillion * piece.slope.sigma), number_text(piece.slope.exponent));
-  if (std::isfinite(piece.slope_ratio)) text += fmt::format("; {} times the slope before", number_text(piece.slope_ratio));
+  if (std::isfinite(piece.slope_ratio)) text += fmt::format("; {} times that just before", number_text(piece.slope_ratio));
   print_line("loss slope", text, out);
 }
 
@@ -178,6 +178,7 @@ Json json_of(const PhaseAccount &piece, bool first) {
           {"slope_per_million_tokens", kMillion * piece.slope.per_token},
           {"slope_sigma_per_million_tokens", kMillion * piece.slope.sigma},
           {"exponent", piece.slope.exponent},
+          {"slope_before_per_million_tokens", kMillion * piece.slope_before.per_token},
           {"slope_ratio", piece.slope_ratio},
           {"slope_change", piece.slope_change},
           {"same_mix", first ? Json() : Json(piece.same_mix)},

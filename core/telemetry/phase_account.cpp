@@ -104,11 +104,20 @@ bool falls_faster(const LossSlope &before, const LossSlope &slope) {
 
 bool anneals(const PhaseAccount &before, const PhaseAccount &piece) {
   const double fall_before = before.last_rate / before.first_rate, fall = piece.last_rate / piece.first_rate;
-  return fall_before <= 1 && fall < fall_before && falls_faster(before.slope, piece.slope);
+  return fall_before <= 1 && fall < fall_before && falls_faster(piece.slope_before, piece.slope);
+}
+
+// Of a long piece its end alone: a loss falls faster early on than late under any schedule.
+LossSlope slope_at_end(const RunLog &log, const PhaseAccount &before, const PhaseAccount &piece) {
+  const auto steps = between(log.steps, before.from_step, before.to_step);
+  const uint64_t length = piece.to_tokens - piece.from_tokens;
+  const auto first = std::ranges::find_if(steps, [&](const StepReport &step) { return step.tokens + length > piece.from_tokens; });
+  return loss_slope(loss_points({first, steps.end()}));
 }
 
 void compare(const RunLog &log, const PhaseAccount &before, PhaseAccount &piece) {
-  if (before.slope.per_token < 0) piece.slope_ratio = piece.slope.per_token / before.slope.per_token;
+  piece.slope_before = slope_at_end(log, before, piece);
+  if (piece.slope_before.per_token < 0) piece.slope_ratio = piece.slope.per_token / piece.slope_before.per_token;
   piece.same_mix = same_mix(log, before, piece);
   if (anneals(before, piece)) piece.behaviour = Behaviour::kAnnealing;
 }

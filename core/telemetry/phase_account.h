@@ -40,7 +40,9 @@ struct PhaseAccount {
   double first_rate = 0, last_rate = 0;                // learning rate
   double first_loss = kUnknown, last_loss = kUnknown;  // means of the first and the last tenth of the steps, nats per token
   LossSlope slope{};
-  double slope_ratio = kUnknown;   // slope.per_token over that of the piece before; only while the loss fell there
+  // Of the end of the piece before, over as many tokens as this piece has, or all of it.
+  LossSlope slope_before{.per_token = kUnknown, .sigma = kUnknown, .exponent = kUnknown};
+  double slope_ratio = kUnknown;   // slope.per_token over that of slope_before; only while the loss fell there
   double slope_change = kUnknown;  // of the exponent from the first half of the steps to the second, relative; of 20 steps or more
   Behaviour behaviour = Behaviour::kOther;
   bool same_mix = false;  // as the piece before, which there is

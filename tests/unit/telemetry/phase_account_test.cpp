@@ -94,6 +94,17 @@ TEST(PhaseAccount, A36RatioIsThatOfTheSlopesPerToken) {
   EXPECT_NEAR(pieces[0].last_loss, 9 + 49.5e-3, 1e-9);
 }
 
+// The decay is compared with as many tokens before it: the first 900 steps are nine times as steep as the last 100.
+TEST(PhaseAccount, A36ComparesWithTheEndOfALongPiece) {
+  RunLog log = bent_line();
+  for (StepReport &step : log.steps) step.loss += 8e-6 * std::max(900.0 * kBatch - static_cast<double>(step.tokens), 0.0);
+  const auto pieces = account_of(log).pieces;
+  EXPECT_LT(pieces[0].slope.per_token, -8e-6);
+  EXPECT_NEAR(pieces[1].slope_before.per_token, -1e-6, 1e-15);
+  EXPECT_NEAR(pieces[1].slope_ratio, 4, 1e-8);
+  EXPECT_EQ(pieces[1].behaviour, Behaviour::kAnnealing);
+}
+
 TEST(PhaseAccount, ARatioNeedsALossThatFellBefore) {
   const auto pieces = account_of(run_of({{"one", "stable", 100, 0.2, 0.01}, {"two", "decay", 100, -0.2, 0}})).pieces;
   EXPECT_TRUE(std::isnan(pieces[1].slope_ratio));
