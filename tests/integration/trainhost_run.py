@@ -80,8 +80,8 @@ class RunTest(unittest.TestCase):
         path.write_text(text)
         return path
 
-    def trainhost(self, *arguments, expect=0, **options):
-        done = subprocess.run([BINARY, *map(str, arguments)], env=self.environment, capture_output=True, text=True, timeout=240, **options)
+    def trainhost(self, *arguments, expect=0, timeout=240, **options):
+        done = subprocess.run([BINARY, *map(str, arguments)], env=self.environment, capture_output=True, text=True, timeout=timeout, **options)
         self.assertEqual(done.returncode, expect, f"trainhost {' '.join(map(str, arguments))}\n{done.stdout}\n{done.stderr}")
         return done
 
