@@ -10,6 +10,7 @@
 #include <boost/algorithm/string/trim.hpp>
 #include <nlohmann/json.hpp>
 
+#include "app/batch_trade.h"
 #include "app/compared_run.h"
 #include "app/stop_signal.h"
 #include "base/file_system.h"
@@ -83,6 +84,17 @@ Result<std::vector<ComparedRun>> plan_runs(const CompareQuery &query, const std:
     return failure(ErrorKind::kUsage,
                    query.recipes.front() + " alone, without a branch, has nothing to be compared with; --variant changes it");
   return runs;
+}
+
+Result<std::optional<LossTarget>> target_of(const CompareQuery &query, const std::vector<ComparedRun> &runs) {
+  if (query.until.empty()) return std::nullopt;
+  TRAINHOST_TRY(LossTarget target, LossTarget::parse(query.until));
+  for (const ComparedRun &run : runs) {
+    if (!run.has_source(target.source))
+      return failure(ErrorKind::kUsage,
+                     fmt::format("--until names the source \"{}\", which {} does not have", target.source, run.contestant().name));
+  }
+  return target;
 }
 
 // The losses of each name, one for each seed, by source.
@@ -186,7 +198,7 @@ nlohmann::ordered_json number_or_null(double value) {
 }
 
 void print_json(const CompareQuery &query, uint64_t tokens, const Results &results, const std::vector<std::string> &names,
-                std::ostream &out) {
+                const std::optional<BatchTrade> &trade, std::ostream &out) {
   nlohmann::ordered_json sources = nlohmann::ordered_json::object();
   for (const auto &[source, losses] : results) {
     for (const Row &row : rows_of(losses, names)) {
@@ -205,8 +217,8 @@ void print_json(const CompareQuery &query, uint64_t tokens, const Results &resul
       sources[source].push_back(std::move(entry));
     }
   }
-  const nlohmann::ordered_json object{
-      {"tokens", tokens}, {"seeds", query.seeds}, {"measure", "loss_per_byte"}, {"sources", std::move(sources)}};
+  nlohmann::ordered_json object{{"tokens", tokens}, {"seeds", query.seeds}, {"measure", "loss_per_byte"}, {"sources", std::move(sources)}};
+  if (trade) object["until"] = to_json(*trade);
   out << object.dump(2) << "\n";
 }
 
@@ -216,11 +228,19 @@ Result<> compare(const CompareQuery &query, std::ostream &out) {
   stop_signal();  // from here on a signal does not kill
   const std::string output = std::filesystem::absolute(query.output).lexically_normal().string();
   TRAINHOST_TRY(const auto runs, plan_runs(query, output));
+  TRAINHOST_TRY(const auto target, target_of(query, runs));
   const auto console = query.json ? nullptr : open_console();  // it writes where the JSON goes
   TRAINHOST_TRY(const Results results, run_all(runs, output, console.get()));
   const auto names = names_of(runs);
   const uint64_t tokens = runs.front().total_tokens();
-  query.json ? print_json(query, tokens, results, names, out) : print_table(query, tokens, results, names, out);
+  std::optional<BatchTrade> trade;
+  if (target) trade = trade_of_batches(runs, *target);
+  if (query.json) {
+    print_json(query, tokens, results, names, trade, out);
+  } else {
+    print_table(query, tokens, results, names, out);
+    if (trade) print(*trade, out);
+  }
   return {};
 }
 

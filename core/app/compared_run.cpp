@@ -1,6 +1,8 @@
 #include "app/compared_run.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -21,12 +23,17 @@
 namespace trainhost {
 namespace {
 
-// The last evaluation, when it was made at `step`. A loss that was not finite is not a number.
-std::optional<FinalLosses> final_losses(const std::string &directory, uint64_t step) {
+// What there is of a run's metrics so far.
+RunLog log_of(const std::string &directory) {
   const auto contents = posix_file_system().read(directory + "/log/metrics.jsonl");
-  if (!contents) return std::nullopt;
-  const RunLog log = read_run_log(*contents);
-  if (log.evaluations.empty() || log.evaluations.back().step != step) return std::nullopt;
+  return contents ? read_run_log(*contents) : RunLog();
+}
+
+// The last evaluation, when all tokens had been read. How many steps that takes is not known of batches that grow. A loss that was not
+// finite is not a number.
+std::optional<FinalLosses> final_losses(const std::string &directory, uint64_t tokens) {
+  const RunLog log = log_of(directory);
+  if (log.evaluations.empty() || log.evaluations.back().tokens < tokens) return std::nullopt;
   FinalLosses losses;
   for (const auto &row : log.evaluations.back().rows) losses[row.source] = row.loss_per_byte;
   return losses;
@@ -82,6 +89,11 @@ Result<ComparedRun> ComparedRun::plan(const Contestant &contestant, uint64_t see
   run.processes_ = processes;
   run.directory_ = directory;
   TRAINHOST_TRY(run.checked_, check_recipe(contestant.recipe, settings_of(contestant, seed, directory)));
+  for (const Branch &branch : run.checked_.recipe.branches) {
+    if (branch.until)
+      return failure(ErrorKind::kRecipe, fmt::format("{}: branch {} ends at {}; only runs of equal tokens can be compared",
+                                                     contestant.recipe, quotation(branch.name), branch.until->text));
+  }
   const TokenAxis axis(run.checked_.recipe);
   run.total_tokens_ = axis.total_tokens();
   run.total_steps_ = axis.total_steps();
@@ -111,12 +123,34 @@ Result<> ComparedRun::check_same_recipe() const {
 Result<std::optional<std::map<std::string, FinalLosses>>> ComparedRun::losses() const {
   std::map<std::string, FinalLosses> all;
   for (const std::string &name : names()) {
-    const auto losses = final_losses(directory_of(name), total_steps_);
+    const auto losses = final_losses(directory_of(name), checked_.recipe.run.tokens);
     if (!losses) return std::nullopt;
     all[name] = *losses;
   }
   TRAINHOST_CHECK(check_same_recipe());
   return all;
+}
+
+std::optional<ReachedLoss> ComparedRun::reached(const std::string &source, double loss) const {
+  std::optional<ReachedLoss> before;
+  double loss_before = 0;
+  for (const EvaluationReport &evaluation : log_of(directory_).evaluations) {
+    const ReachedLoss done{.steps = static_cast<double>(evaluation.step), .tokens = static_cast<double>(evaluation.tokens)};
+    const auto found = std::ranges::find(evaluation.rows, source, &EvaluationReport::Row::source);
+    if (found == evaluation.rows.end()) continue;
+    if (found->loss_per_byte <= loss) {
+      if (!before) return done;
+      const double share = (loss_before - loss) / (loss_before - found->loss_per_byte);
+      return ReachedLoss{.steps = std::lerp(before->steps, done.steps, share), .tokens = std::lerp(before->tokens, done.tokens, share)};
+    }
+    before = done;
+    loss_before = found->loss_per_byte;
+  }
+  return std::nullopt;
+}
+
+bool ComparedRun::has_source(const std::string &name) const {
+  return std::ranges::any_of(checked_.recipe.sources, [&](const Source &source) { return source.name == name; });
 }
 
 std::vector<std::string> ComparedRun::command() const {

@@ -11,6 +11,7 @@
 
 #include "app/corpus.h"
 #include "base/status.h"
+#include "evaluate/critical_batch.h"
 
 namespace trainhost {
 
@@ -39,6 +40,11 @@ class ComparedRun {
   // The losses of each of names() at the end of the token axis; nullopt while the run, or a branch, is not finished. kRecipe when the
   // directory holds a run of another recipe.
   Result<std::optional<std::map<std::string, FinalLosses>>> losses() const;
+
+  // What the recipe, without its branches, took until the held-out loss of a source was at most `loss`, in nats per byte: linear between
+  // the two evaluations around it. nullopt when no evaluation was as low.
+  std::optional<ReachedLoss> reached(const std::string &source, double loss) const;
+  bool has_source(const std::string &name) const;
 
   // Starts this program to train, or to go on, and waits for its end. What it writes is appended to `log`. progress: steps of the trunk, or
   // of the branch that is under way, now and then. A stop is passed on: kStopped. Its failure with its last line.

@@ -357,6 +357,8 @@ Verb compare_verb() {
       "KEY=VALUE: override a key of all; may be repeated")("seeds", options::value<uint32_t>()->default_value(3),
                                                            "how many runs of each, with the seeds 1, 2, ...")(
       "processes", options::value<uint32_t>()->default_value(0, "none"), "train each with this many processes on this machine")(
+      "until", options::value<std::string>()->default_value("", "none"),
+      "SOURCE=LOSS: also say what each took to this held-out loss, and the critical batch")(
       "output", options::value<std::string>()->required(), "the folder of the runs; those finished in it are not run again")(
       "json", options::bool_switch(), "print JSON");
   verb.positional.add("recipe", -1);
@@ -366,6 +368,7 @@ Verb compare_verb() {
                              .settings = given["set"].template as<std::vector<std::string>>(),
                              .seeds = given["seeds"].template as<uint32_t>(),
                              .processes = given["processes"].template as<uint32_t>(),
+                             .until = given["until"].template as<std::string>(),
                              .output = given["output"].template as<std::string>(),
                              .json = given["json"].template as<bool>()};
     return compare(query, std::cout);

@@ -53,6 +53,53 @@ class CompareTest(RunTest):
         self.assertRegex(table.stdout, r"of 6 differ from base \(Welch's t-test, two-sided")
         self.assertIn("holds a run of another recipe", self.compare(recipe, *self.COSINE, "--seeds", 2, expect=78).stderr)
 
+    def taken(self, name, seed, loss):
+        """Steps and tokens until the held-out loss, linear between evaluations, read apart from the verb."""
+        log = read_log(self.scratch / "out" / name / f"seed-{seed}" / "log" / "metrics.jsonl")
+        rows = [(line["sources"]["english"]["loss_per_byte"], line["step"], line["tokens"]) for line in log if line["kind"] == "evaluation"]
+        after = next(i for i, row in enumerate(rows) if row[0] <= loss)
+        (loss_0, *done_0), (loss_1, *done_1) = rows[after - 1], rows[after]
+        return [a + (b - a) * (loss_0 - loss) / (loss_0 - loss_1) for a, b in zip(done_0, done_1)]
+
+    def test_steps_and_tokens_to_a_loss_give_the_critical_batch(self):
+        """A26: batches of a sweep, the learning rate with their root, follow (S / S_min - 1)(E / E_min - 1) = 1."""
+        recipe = self.recipe("run", BIGRAM, name="base.toml", more="[metrics]\ntelemetry = false",
+                             **{'every = "25%"\ntokens = 2048': 'every = "4%"\ntokens = 1024'})
+        batches = {"base": 512, "tiny": 64, "small": 128, "large": 2048}
+        variants = [argument for name, batch in batches.items() if name != "base" for argument in
+                    ("--variant", f"{name}: training.batch={batch}; training.micro_batch=64; schedule.peak_lr={0.02 * (batch / 512) ** 0.5:.6f}")]
+        arguments = (recipe, *variants, "--set", "schedule.warmup=0 steps", "--set", "schedule.peak_lr=0.02", "--seeds", 2)
+        until = json.loads(self.compare(*arguments, "--until", "english=3.2", "--json").stdout)["until"]
+        self.assertEqual((until["source"], until["loss"]), ("english", 3.2))
+        self.assertEqual([row["name"] for row in until["rows"]], list(batches))
+        for row in until["rows"]:
+            taken = [self.taken(row["name"], seed, 3.2) for seed in (1, 2)]
+            for found, expected in zip((row["steps"], row["tokens"]), map(statistics.mean, zip(*taken))):
+                self.assertAlmostEqual(found / expected, 1, places=9)
+            self.assertAlmostEqual(row["tokens"] / row["steps"], batches[row["name"]], delta=1e-6)
+        critical = until["critical"]
+        self.assertGreaterEqual(critical["r_squared"], 0.95)
+        self.assertAlmostEqual(critical["batch"], critical["least_tokens"] / critical["least_steps"], places=6)
+        for row in until["rows"]:
+            self.assertLess(critical["least_steps"], row["steps"])
+            self.assertLess(critical["least_tokens"], row["tokens"])
+
+        self.assertRegex(self.compare(*arguments, "--until", "english=3.2").stdout, r"critical batch \d+ tokens: at least ")
+        never = self.compare(*arguments, "--until", "english=0.1").stdout
+        self.assertEqual(never.count("not reached with every seed"), 4)
+        self.assertIn("no critical batch", never)
+
+    def test_branches_may_have_other_batches(self):
+        """A26: what a checkpoint makes of larger batches, at equal tokens."""
+        branch = '[[branch]]\nname = "double"\nfrom = "end of stable"\nbatch = 1024\n'
+        recipe = self.recipe("run", BIGRAM, name="base.toml", more=branch)
+        rows = json.loads(self.compare(recipe, "--seeds", 2, "--json").stdout)["sources"]["english"]
+        self.assertEqual([row["name"] for row in rows], ["base", "base/double"])
+        log = read_log(self.scratch / "out" / "base" / "seed-1" / "branches" / "double" / "log" / "metrics.jsonl")
+        last = [line for line in log if line["kind"] == "evaluation"][-1]
+        self.assertEqual((last["step"], last["tokens"]), (34, 20480))
+        self.assertEqual(rows[1]["losses"][0], last["sources"]["english"]["loss_per_byte"])
+
     def test_what_was_stopped_goes_on(self):
         recipe = self.recipe("run", BIGRAM, tokens=2048000, name="base.toml")  # 4000 steps
         arguments = ("compare", recipe, *self.COSINE, "--set", "evaluation.every=50%", "--seeds", 2, "--output", self.scratch / "out")
@@ -85,6 +132,9 @@ class CompareTest(RunTest):
         self.assertIn("--variant changes one recipe, and 2 are given", refused(one, other, *self.COSINE, expect=64))
         self.assertIn("expected NAME: KEY=VALUE", refused(one, "--variant", "schedule.plugin=cosine", expect=64))
         self.assertIn('"a/b" names a folder', refused(one, "--variant", "a/b: run.tokens=1", expect=64))
+        self.assertIn("expected SOURCE=LOSS", refused(one, *self.COSINE, "--until", "english", expect=64))
+        self.assertIn("expected SOURCE=LOSS", refused(one, *self.COSINE, "--until", "english=low", expect=64))
+        self.assertIn('"englsh", which one does not have', refused(one, *self.COSINE, "--until", "englsh=2", expect=64))
         self.assertIn("cosin", refused(one, "--variant", "typo: schedule.plugin=cosin", expect=78))
         self.assertFalse((self.scratch / "out").exists())
 
