@@ -105,6 +105,14 @@ Verb train_verb() {
   return verb;
 }
 
+Verb evaluate_verb() {
+  Verb verb{"trainhost evaluate --run DIRECTORY", "measure held-out loss", run_options(), {}, {}};
+  verb.accepted.add_options()("layers", options::bool_switch(),
+                              "say of each block how far it turns its input, and what the loss is without it, on easy and on hard text");
+  verb.act = [](const auto &given) { return evaluate(run_from(given), given["layers"].template as<bool>(), std::cout); };
+  return verb;
+}
+
 Verb generate_verb() {
   Verb verb{"trainhost generate --run DIRECTORY --prompt TEXT", "write what the model makes of a prompt", run_options(), {}, {}};
   const SamplingSettings defaults;
@@ -390,12 +398,7 @@ Verbs all_verbs() {
             recipe_options(),
             {},
             [](const auto &given) { return prepare(recipe_from(given), std::cout); }}},
-          {"evaluate",
-           {"trainhost evaluate --run DIRECTORY",
-            "measure held-out loss",
-            run_options(),
-            {},
-            [](const auto &given) { return evaluate(run_from(given), std::cout); }}},
+          {"evaluate", evaluate_verb()},
           {"generate", generate_verb()},
           {"plugins", plugins_verb()},
           {"checkpoints", checkpoints_verb()},

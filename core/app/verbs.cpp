@@ -10,12 +10,14 @@
 
 #include "app/check_recipe.h"
 #include "app/check_settings.h"
+#include "app/layer_table.h"
 #include "app/stop_signal.h"
 #include "app/trained_model.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
 #include "collectives/error_file.h"
 #include "evaluate/epoch_account.h"
+#include "evaluate/layer_probe.h"
 #include "plugin_host/plugin_call.h"
 
 namespace trainhost {
@@ -114,21 +116,30 @@ Result<> train_together(const CheckedRecipe &checked, const std::string &branch_
       "recompute, or cut more over the processes (parallel.sharding)");
 }
 
-void print_rows(const EvaluationReport &report, bool json, std::ostream &out) {
-  if (json) {
-    nlohmann::ordered_json document{{"step", report.step}, {"tokens", report.tokens}, {"sources", nlohmann::ordered_json::object()}};
-    for (const auto &row : report.rows) {
-      document["sources"][row.source] = {
-          {"loss_per_token", row.loss_per_token}, {"loss_per_byte", row.loss_per_byte}, {"tokens", row.tokens}};
-    }
-    out << document.dump(2) << "\n";
-    return;
+nlohmann::ordered_json rows_json(const EvaluationReport &report) {
+  nlohmann::ordered_json document{{"step", report.step}, {"tokens", report.tokens}, {"sources", nlohmann::ordered_json::object()}};
+  for (const auto &row : report.rows) {
+    document["sources"][row.source] = {
+        {"loss_per_token", row.loss_per_token}, {"loss_per_byte", row.loss_per_byte}, {"tokens", row.tokens}};
   }
+  return document;
+}
+
+void print_rows(const EvaluationReport &report, std::ostream &out) {
   out << fmt::format("step {}, {} tokens seen\n{:<20} {:>12} {:>12} {:>12}\n", report.step, report.tokens, "source", "nats/token",
                      "nats/byte", "tokens");
   for (const auto &row : report.rows) {
     out << fmt::format("{:<20} {:>12.4f} {:>12.4f} {:>12}\n", row.source, row.loss_per_token, row.loss_per_byte, row.tokens);
   }
+}
+
+// Shows how far it is, unless what is printed is JSON, which goes to the same place.
+Result<LayerProbe> probe_layers(TrainedModel &trained, const std::vector<HeldOutSource> &sources, const std::vector<HeldOutLosses> &whole,
+                                const std::vector<uint32_t> &bytes_per_id, bool json) {
+  const auto console = json ? nullptr : open_console();
+  return probe_layers(trained.runner(), sources, whole, bytes_per_id, stop_signal(), [&](uint64_t done, uint64_t total) {
+    if (console) console->progress("leaving out layers", done, total);
+  });
 }
 
 }  // namespace
@@ -186,17 +197,30 @@ Result<> prepare(const RecipeOptions &options, std::ostream &out) {
   return {};
 }
 
-Result<> evaluate(const RunOptions &options, std::ostream &out) {
+Result<> evaluate(const RunOptions &options, bool layers, std::ostream &out) {
   const PluginDeadline deadline = watch_plugins();
   const PluginEvents events{.metric = {}, .progress = {}, .cancelled = &stop_signal()};
   TRAINHOST_TRY(const auto trained, TrainedModel::load(options.directory, options.step, events));
   TRAINHOST_TRY(const auto corpus, Corpus::assemble(trained->checked(), trained->axis(), events));
+  const std::vector<HeldOutSource> sources = corpus->held_out(trained->checked().recipe, trained->axis());
   EvaluationReport report{.step = trained->step(), .tokens = trained->axis().tokens_at_step(trained->step()), .rows = {}};
-  for (const HeldOutSource &source : corpus->held_out(trained->checked().recipe, trained->axis())) {
-    TRAINHOST_TRY(const auto losses, held_out_losses(trained->runner(), source, corpus->bytes_per_id(), stop_signal()));
-    report.rows.push_back(losses.row());
+  std::vector<HeldOutLosses> losses;
+  for (const HeldOutSource &source : sources) {
+    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(trained->runner(), source, corpus->bytes_per_id(), stop_signal()));
+    report.rows.push_back(losses.back().row());
   }
-  print_rows(report, options.json, out);
+  std::optional<LayerProbe> probe;
+  if (layers) {
+    TRAINHOST_TRY(probe, probe_layers(*trained, sources, losses, corpus->bytes_per_id(), options.json));
+  }
+  if (options.json) {
+    nlohmann::ordered_json document = rows_json(report);
+    if (probe) document["layers"] = layer_json(*probe);
+    out << document.dump(2) << "\n";
+    return {};
+  }
+  print_rows(report, out);
+  if (probe) print_layers(*probe, out);
   return {};
 }
 

@@ -37,8 +37,8 @@ struct RunOptions {
   bool json = false;
 };
 
-// Held-out loss of a checkpoint.
-Result<> evaluate(const RunOptions &options, std::ostream &out);
+// Held-out loss of a checkpoint; and with layers, of what each of its blocks is worth (kUsage: the model has none).
+Result<> evaluate(const RunOptions &options, bool layers, std::ostream &out);
 
 // Writes the prompt and what the model makes of it, as it comes.
 Result<> generate(const RunOptions &options, const std::string &prompt, const SamplingSettings &settings, std::ostream &out);

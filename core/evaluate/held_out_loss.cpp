@@ -55,7 +55,7 @@ EvaluationReport::Row HeldOutLosses::row() const {
 }
 
 Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                      const std::atomic<bool> &stop) {
+                                      const std::atomic<bool> &stop, std::optional<uint32_t> without) {
   const Spread &spread = runner.spread();
   const uint32_t ranks = spread.data->size(), rank = spread.data->rank();
   size_t windows = 0;
@@ -69,7 +69,7 @@ Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &
       // Every rank takes part in every round, because the parameters may be spread over all; one without a batch repeats the first.
       const TokenBatch &own = source.batches[i + rank < source.batches.size() ? i + rank : 0];
       losses.assign(own.tokens.size(), 0);
-      TRAINHOST_CHECK(runner.token_losses(own, losses));
+      TRAINHOST_CHECK(runner.token_losses(own, losses, {.without = without, .watch = {}}));
     }
     const bool here = i % ranks == rank && runner.gives_loss();
     add(source.batches[i], here ? std::span<const float>(losses) : std::span<const float>(), bytes_per_id, window, sums);

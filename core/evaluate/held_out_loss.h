@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,9 +42,9 @@ struct HeldOutLosses {
 };
 
 // The ranks share the batches, and all get the same, to the last bit whatever their number. kStopped when stop is set on any of them
-// meanwhile.
+// meanwhile. without: a unit that the model is run without, as in ModelRunner::Probe.
 Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                      const std::atomic<bool> &stop);
+                                      const std::atomic<bool> &stop, std::optional<uint32_t> without = std::nullopt);
 
 // Somebody who draws conclusions from each evaluation.
 class HeldOutWatcher {

@@ -1,6 +1,7 @@
 #include "train/model_runner.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -98,7 +99,8 @@ struct ModelRunner::Pass {
     return own;
   }
 
-  float *input_of(uint32_t place) { return place == 0 ? received.data() : outputs[place - 1].data(); }
+  Buffer<float> &before(uint32_t place) { return place == 0 ? received : outputs[place - 1]; }
+  float *input_of(uint32_t place) { return before(place).data(); }
 };
 
 namespace {
@@ -152,20 +154,36 @@ Result<> ModelRunner::run_unit(Pass &pass, uint32_t unit, bool keep, const th_te
   return {};
 }
 
-Result<> ModelRunner::forward(Pass &pass) {
+void ModelRunner::show(const Probe &probe, const Pass &pass, uint32_t unit, const Buffer<float> &output) const {
+  if (!probe.watch) return;
+  std::vector<float> values(static_cast<size_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
+  if (spread().compute.bfloat16) {
+    std::vector<uint16_t> halves(values.size());  // the upper ones of floats
+    device().download(halves.data(), output.data(), halves.size() * sizeof(uint16_t));
+    std::ranges::transform(halves, values.begin(), [](uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); });
+  } else {
+    device().download(values.data(), output.data(), values.size() * sizeof(float));
+  }
+  probe.watch(unit, values);
+}
+
+Result<> ModelRunner::forward(Pass &pass, const Probe &probe) {
   const UnitRange units = parts_.parameters.spread().units;
   const uint32_t end = end_of_hidden();
   if (units.begin > 0) {
     pass.received = activations(pass, width_before(units.begin));
     TRAINHOST_CHECK(stages().receive(pass.received.items(), stages().rank() - 1)->wait());
+    show(probe, pass, units.begin - 1, pass.received);
   }
   for (uint32_t unit = units.begin; unit < end; ++unit) {
     TRAINHOST_TRY(const th_tensor *const parameters, parts_.parameters.use(unit));
     if (unit + 1 < units.end) parts_.parameters.prefetch(unit + 1);
-    pass.outputs.push_back(activations(pass, parts_.model.units()[unit].output_width));
-    const bool recomputed = !parts_.recomputed.empty() && parts_.recomputed[unit];
-    TRAINHOST_CHECK(run_unit(pass, unit, pass.call.training != 0 && !recomputed, parameters, pass.outputs.back().data()));
+    const bool left_out = probe.without == unit, recomputed = !parts_.recomputed.empty() && parts_.recomputed[unit];
+    pass.outputs.push_back(left_out ? std::move(pass.before(unit - units.begin))
+                                    : activations(pass, parts_.model.units()[unit].output_width));
+    if (!left_out) TRAINHOST_CHECK(run_unit(pass, unit, pass.call.training != 0 && !recomputed, parameters, pass.outputs.back().data()));
     parts_.parameters.release(unit);
+    show(probe, pass, unit, pass.outputs.back());
     // Without a backward to come, what the unit before gave has done its work.
     if (pass.call.training == 0 && pass.outputs.size() > 1) pass.outputs[pass.outputs.size() - 2] = Buffer<float>();
   }
@@ -326,10 +344,10 @@ std::vector<bool> recomputed_units(size_t units, uint32_t every) {
   return recomputed;
 }
 
-Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> losses) {
+Result<> ModelRunner::token_losses(const TokenBatch &batch, std::span<float> losses, const Probe &probe) {
   Buffer<float> token_losses(device(), losses.size()), loss_value(device(), 1);
   Pass pass(parts_.model, device(), batch, 1.0, token_losses.data(), make_call(parts_.parameters, false, 0));
-  TRAINHOST_CHECK(forward(pass));
+  TRAINHOST_CHECK(forward(pass, probe));
   TRAINHOST_CHECK(settle_sent(0));
   if (!gives_loss()) return {};
   const UnitRange units = spread().units;

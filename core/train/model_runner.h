@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -54,8 +56,15 @@ class ModelRunner {
   // Whether this process has the last unit, which gives losses.
   bool gives_loss() const;
 
+  // How a forward is changed and watched, to learn what its units do.
+  struct Probe {
+    std::optional<uint32_t> without;  // this unit is left out: its input, which must be as wide as its output, passes in its place
+    // Sees the output [B*T, width] of each unit but the last, in their order, valid during the call; on a stage that is not the first that
+    // of the unit before its own, too.
+    std::function<void(uint32_t unit, std::span<const float> output)> watch;
+  };
   // Fills token_losses [B*T] with unweighted losses in nats where gives_loss(), without keeping anything.
-  Result<> token_losses(const TokenBatch &batch, std::span<float> losses);
+  Result<> token_losses(const TokenBatch &batch, std::span<float> losses, const Probe &probe = Probe());
 
   // Logits [rows, V] at the given positions of the batch, on every rank. The model must have them.
   Result<> logits(const TokenBatch &batch, std::span<const int32_t> rows, std::span<float> logits);
@@ -63,7 +72,8 @@ class ModelRunner {
  private:
   struct Pass;  // a micro-batch under way
   class DeviceLosses;
-  Result<> forward(Pass &pass);
+  Result<> forward(Pass &pass, const Probe &probe = Probe());
+  void show(const Probe &probe, const Pass &pass, uint32_t unit, const Buffer<float> &output) const;
   Result<> backward(Pass &pass, float *loss);
   Result<> loss_and_backward(Pass &pass, Buffer<float> &gradient, float *loss);
   Result<> unit_backward(Pass &pass, uint32_t unit, Buffer<float> &gradient);

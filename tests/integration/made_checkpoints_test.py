@@ -134,6 +134,27 @@ class DeepenTest(MadeCheckpointsTest):
         self.assertEqual(trained.keys(), deeper.keys())
         self.assertTrue(trained["model.block.1.attention.out.weight"].any())  # the zeros learn
 
+    def test_a_layer_that_adds_nothing_is_found_useless_and_others_not(self):  # A19, A20
+        run, made = self.train(tokens=40960), self.scratch / "made"
+        self.deepen(run, made, "--layers", "0-1", *self.ZERO_OUTPUT, "--set", "model.layers=3", "--set",
+                    f"model.scale_depth={1.4 * (3 / 2) ** 0.5!r}")
+        found = json.loads(self.trainhost("evaluate", "--run", made, "--layers", "--json").stdout)
+        self.assertEqual(found["sources"], self.losses(run)["sources"])
+        first, planted, last = found["layers"]["blocks"]
+        self.assertEqual([block["name"] for block in (first, planted, last)], ["block.0", "block.1", "block.2"])
+        self.assertAlmostEqual(planted["cosine"], 1, delta=1e-6)
+        for text in (planted, *(planted[name] for name in ("easy", "middle", "hard"))):
+            self.assertLessEqual(abs(text["change"]), text["sigma"])
+        for useful in (first, last):
+            self.assertLess(useful["cosine"], 0.999)
+            self.assertGreater(useful["change"], 5 * useful["sigma"])
+        self.assertLess(found["layers"]["rank_correlation"], 0)  # the planted one has the highest cosine and the least change
+
+        shown = self.trainhost("evaluate", "--run", made, "--layers").stdout
+        self.assertRegex(shown, r"block\.1 +1\.0000 +\+0\.0000 +0\.0000")
+        self.assertIn("leaving out layers", shown)
+        self.assertIn("a verdict", shown)
+
     def test_the_recipe_must_give_the_deeper_model(self):
         run, made = self.train(), self.scratch / "made"
         refused = lambda *arguments, expect: self.deepen(run, made, *arguments, expect=expect).stderr
@@ -147,6 +168,7 @@ class DeepenTest(MadeCheckpointsTest):
 
     def test_a_model_without_layers_is_refused(self):
         run = self.train(model=BIGRAM)
+        self.assertIn("units can be left out", self.trainhost("evaluate", "--run", run, "--layers", expect=64).stderr)
         self.assertIn("its parameters are not numbered by layer", self.deepen(run, self.scratch / "made", "--layers", "0-1", expect=64).stderr)
 
 
