@@ -200,7 +200,7 @@ Result<> Run::open_reports() {
   const std::string &directory = recipe().run.directory;
   if (recipe().metrics.jsonl) {
     std::vector<std::string> to_come{"change", "phase", "batch"};  // what is still to be said of the step at which the run stands
-    if (state_.evaluated_step != state_.step) to_come.insert(to_come.end(), {"evaluation", "epochs", "panel"});
+    if (state_.evaluated_step != state_.step) to_come.insert(to_come.end(), {"evaluation", "epochs", "panel", "layers"});
     if (state_.sampled_step != state_.step) to_come.push_back("sample");
     if (rounds_->begins(state_)) to_come.push_back("mix");
     TRAINHOST_TRY(auto sink, open_jsonl_sink(directory + "/log/metrics.jsonl", state_.step, to_come));
@@ -246,14 +246,20 @@ void Run::add_telemetry() {
 void Run::add_evaluation() {
   epochs_.emplace(EpochAccount::Parts{recipe(), axis_, corpus_->data(), corpus_->stream(), reporter_, processes_.first()});
   panel_.emplace(DomainPanel::Parts{recipe(), axis_, reporter_});
+  const std::vector<HeldOutSource> sources = corpus_->held_out(recipe(), axis_);
+  std::vector<HeldOutWatcher *> watchers{&*epochs_, &*panel_};
+  const auto any = std::ranges::find_if(sources, [](const HeldOutSource &source) { return !source.batches.empty(); });
+  if (recipe().metrics.telemetry && any != sources.end()) {
+    watchers.push_back(&layers_.emplace(LayerTelemetry::Parts{axis_, *runner_, reporter_, any->batches.front()}));
+  }
   evaluation_.emplace(HeldOutEvaluation::Parts{.recipe = recipe(),
                                                .axis = axis_,
                                                .runner = *runner_,
                                                .reporter = reporter_,
-                                               .sources = corpus_->held_out(recipe(), axis_),
+                                               .sources = sources,
                                                .bytes_per_id = corpus_->bytes_per_id(),
                                                .stop = stop_,
-                                               .watchers = {&*epochs_, &*panel_}});
+                                               .watchers = std::move(watchers)});
   generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
   sampling_.emplace(recipe(), axis_, *generator_, reporter_, stop_);
 }

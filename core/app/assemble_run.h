@@ -15,6 +15,7 @@
 #include "evaluate/domain_panel.h"
 #include "evaluate/epoch_account.h"
 #include "evaluate/held_out_loss.h"
+#include "evaluate/layer_telemetry.h"
 #include "evaluate/text_generator.h"
 #include "metrics/metrics.h"
 #include "plan/memory_plan.h"
@@ -107,6 +108,7 @@ class Run {
   std::optional<EpochAccount> epochs_;
   std::optional<DomainPanel> panel_;
   std::optional<StepTelemetry> telemetry_;
+  std::optional<LayerTelemetry> layers_;
   std::optional<HeldOutEvaluation> evaluation_;
   std::optional<TextSampling> sampling_;
 };

@@ -135,6 +135,12 @@ class JsonlSink final : public MetricSink {
            {"largest_update_ratio", report.largest_update_ratio}});
   }
 
+  void layers(const LayerReport &report) override {
+    Json cosines = Json::object();
+    for (const auto &row : report.rows) cosines[row.block] = row.cosine;
+    write({{"kind", "layers"}, {"step", report.step}, {"tokens", report.tokens}, {"cosine", std::move(cosines)}});
+  }
+
   void sample(const TextSample &sample) override {
     write({{"kind", "sample"}, {"step", sample.step}, {"prompt", sample.prompt}, {"continuation", sample.continuation}});
   }

@@ -128,6 +128,16 @@ struct TelemetryReport {
   double update_ratio = kUnknown, largest_update_ratio = kUnknown;
 };
 
+// How far each block of the model turns what passes through it; see docs/evaluation.md.
+struct LayerReport {
+  struct Row {
+    std::string block;
+    double cosine = 0;  // of its input and output
+  };
+  uint64_t step = 0, tokens = 0;
+  std::vector<Row> rows;
+};
+
 struct TextSample {
   uint64_t step = 0;
   std::string prompt, continuation;
@@ -147,6 +157,7 @@ class MetricSink {
   virtual void epochs(const EpochReport &) {}
   virtual void panel(const PanelReport &) {}
   virtual void telemetry(const TelemetryReport &) {}
+  virtual void layers(const LayerReport &) {}
   virtual void sample(const TextSample &) {}
   virtual void metric(uint64_t /*step*/, std::string_view /*name*/, double /*value*/) {}
   // Makes what was written so far readable by others; before a checkpoint is announced. Fails with kCheckpointWrite.

@@ -75,6 +75,10 @@ class TensorboardSink final : public MetricSink {
     known("telemetry/largest_update_ratio", report.largest_update_ratio);
   }
 
+  void layers(const LayerReport &report) override {
+    for (const auto &row : report.rows) scalar(report.step, "layer_cosine/" + row.block, row.cosine);
+  }
+
   void sample(const TextSample &sample) override {
     write(text_event(unix_seconds(), sample.step, "samples/" + valid_utf8(sample.prompt),
                      indented(valid_utf8(sample.prompt + sample.continuation))));

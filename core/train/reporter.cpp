@@ -66,6 +66,11 @@ void Reporter::telemetry(const TelemetryReport &report) {
   for (MetricSink *sink : sinks_) sink->telemetry(report);
 }
 
+void Reporter::layers(const LayerReport &report) {
+  std::lock_guard lock(mutex_);
+  for (MetricSink *sink : sinks_) sink->layers(report);
+}
+
 void Reporter::sample(const TextSample &sample) {
   std::lock_guard lock(mutex_);
   for (MetricSink *sink : sinks_) sink->sample(sample);

@@ -27,6 +27,7 @@ class Reporter : public TrainObserver {
   void epochs(const EpochReport &report);
   void panel(const PanelReport &report);
   void telemetry(const TelemetryReport &report);
+  void layers(const LayerReport &report);
   void sample(const TextSample &sample);
   // From a plugin; under the step that is being made. Any thread.
   void metric(std::string_view name, double value);

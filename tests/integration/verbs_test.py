@@ -30,6 +30,18 @@ class VerbsTest(RunTest):
         self.assertEqual(measured["step"], 40)
         self.assertEqual(measured["sources"], logged["sources"])
 
+    def test_the_cosines_in_the_log_are_those_of_evaluate_layers(self):  # A19
+        one_batch = {"loss_on = \"answers\"\nheld_out = 0.1": "loss_on = \"answers\"\nheld_out = 0", "tokens = 2048": "tokens = 256"}
+        self.trainhost("--recipe", self.recipe("run", MINICPM, **one_batch))
+        log = read_log(self.scratch / "run" / "log" / "metrics.jsonl")
+        logged = [line for line in log if line["kind"] == "layers"]
+        self.assertEqual([line["step"] for line in logged], [line["step"] for line in log if line["kind"] == "evaluation"])
+        measured = json.loads(self.trainhost("evaluate", "--run", self.scratch / "run", "--layers", "--json").stdout)["layers"]
+        self.assertEqual(logged[-1]["cosine"], {block["name"]: block["cosine"] for block in measured["blocks"]})
+        self.assertNotEqual(logged[-1]["cosine"], logged[0]["cosine"])
+        self.trainhost("--recipe", self.recipe("silent", MINICPM, name="silent.toml", **one_batch), "--set", "metrics.telemetry=false")
+        self.assertFalse([line for line in read_log(self.scratch / "silent" / "log" / "metrics.jsonl") if line["kind"] == "layers"])
+
     def test_generate_is_a_function_of_the_seed(self):
         self.trainhost("--recipe", self.recipe("run", MINICPM))
         arguments = ("generate", "--run", self.scratch / "run", "--prompt", "The", "--tokens", "20", "--temperature", "1.5")

@@ -172,6 +172,14 @@ TEST(Jsonl, HoldsWhatIsKnownOfHowTrainingGoes) {
       "noise_scale":null,"gradient_cosine":0.25,"d1":-0.5,"d2":1.5,"curvature":1.25,"update_ratio":0.125,"largest_update_ratio":0.375})"));
 }
 
+TEST(Jsonl, HoldsTheCosineOfEachLayer) {
+  const ScratchFolder folder;
+  const std::string path = folder.file("metrics.jsonl");
+  auto sink = open_jsonl_sink(path, 0).value();
+  sink->layers({.step = 6, .tokens = 192, .rows = {{.block = "block.1", .cosine = 0.25}, {.block = "block.0", .cosine = NAN}}});
+  EXPECT_EQ(lines(path)[0], Json::parse(R"({"kind":"layers","step":6,"tokens":192,"cosine":{"block.1":0.25,"block.0":null}})"));
+}
+
 TEST(Jsonl, WritesNullForWhatIsNotFiniteAndWholeCharactersOnly) {
   const ScratchFolder folder;
   const std::string path = folder.file("metrics.jsonl");

@@ -45,6 +45,7 @@ TEST(Tensorboard, ReadsScalarsEvaluationsAndTexts) {
   sink->evaluation({.step = 200, .tokens = 5, .rows = {{.source = "中文", .loss_per_token = 4.5, .loss_per_byte = 1.5, .tokens = 7}}});
   sink->sample({.step = 200, .prompt = "Once", .continuation = " upon\na *time* \xe4\xb8"});
   sink->telemetry({.step = 200, .phase = "", .d1 = -0.5, .update_ratio = 0.125});
+  sink->layers({.step = 200, .rows = {{.block = "block.0", .cosine = 0.75}}});
   sink->mix({.step = 200,
              .tokens = 5,
              .round = 3,
@@ -66,6 +67,7 @@ TEST(Tensorboard, ReadsScalarsEvaluationsAndTexts) {
   EXPECT_EQ(points(found, "mix/none"), Json::parse("[[200, 0.75]]"));
   EXPECT_EQ(points(found, "training_loss_per_token/中文"), Json::parse("[[200, 2.5]]"));
   EXPECT_FALSE(found.at("scalars").contains("training_loss_per_token/none"));
+  EXPECT_EQ(points(found, "layer_cosine/block.0"), Json::parse("[[200, 0.75]]"));
   EXPECT_EQ(points(found, "telemetry/d1"), Json::parse("[[200, -0.5]]"));
   EXPECT_EQ(points(found, "telemetry/update_ratio"), Json::parse("[[200, 0.125]]"));
   EXPECT_FALSE(found.at("scalars").contains("telemetry/noise_scale")) << "is not known";
