@@ -31,7 +31,7 @@ class VerbsTest(RunTest):
         self.assertEqual(measured["sources"], logged["sources"])
 
     def test_the_cosines_in_the_log_are_those_of_evaluate_layers(self):  # A19
-        one_batch = {"loss_on = \"answers\"\nheld_out = 0.1": "loss_on = \"answers\"\nheld_out = 0", "tokens = 2048": "tokens = 256"}
+        one_batch = {"loss_on = \"answers\"\nheld_out = 0.1": "loss_on = \"answers\"\nheld_out = 0", "\ntokens = 2048\n": "\ntokens = 256\n"}
         self.trainhost("--recipe", self.recipe("run", MINICPM, **one_batch))
         log = read_log(self.scratch / "run" / "log" / "metrics.jsonl")
         logged = [line for line in log if line["kind"] == "layers"]
