@@ -11,7 +11,7 @@ namespace trainhost {
 class TrainObserver {
  public:
   virtual ~TrainObserver() = default;
-  // Before the first step of this process, also when it resumes.
+  // Before the first step of this process, also when it resumes; the parameters are at their evaluation point.
   virtual Result<> begin(TrainState &) { return {}; }
   // Before each step; state.step counts those done.
   virtual void before_step(const TrainState &) {}
@@ -21,7 +21,8 @@ class TrainObserver {
   virtual Result<> before_checkpoint() { return {}; }
   // Whether it began after the last step what only the next one completes: a stop waits for that.
   virtual bool needs_next_step() const { return false; }
-  // Whether a stop kept it from something that belongs to this step, so that a run at its last step is not done.
+  // Whether something that belongs to this step is still to be done, by after_step, or later because a stop kept it from that. While there
+  // is, after_step finds the parameters at their evaluation point, and a run at its last step is not done.
   virtual bool pending(const TrainState &) const { return false; }
 };
 

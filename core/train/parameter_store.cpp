@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -316,6 +317,24 @@ Result<> ParameterStore::share_updated() {
     gathered_[group].pending = spread_.data->all_gather(as_floats(computed_at(group, 0), placed.size), compute_cuts_[group]);
   }
   return {};
+}
+
+// Whoever changes parameters must not do so while others fetch them.
+Result<> ParameterStore::wait_for_shared() {
+  for (Gathered &gathered : gathered_) {
+    if (gathered.pending) TRAINHOST_CHECK(std::exchange(gathered.pending, nullptr)->wait());
+  }
+  return {};
+}
+
+Result<> ParameterStore::move_to(ParameterPoint point, Optimizer &optimizer) {
+  TRAINHOST_CHECK(wait_for_shared());
+  for (th_update &update : updates_) {
+    update.gradient.data = nullptr;
+    update.learning_rate = update.weight_decay_multiplier = 0;
+  }
+  TRAINHOST_CHECK(optimizer.move_to(point, updates_, device().stream()));
+  return share_updated();
 }
 
 // A parameter's float32 values in the host's memory.

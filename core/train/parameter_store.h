@@ -49,6 +49,9 @@ class ParameterStore {
   std::byte *workspace() { return workspace_.data(); }
   // After an update: lets the other ranks have what they do not update themselves. use() waits for it. kUnavailable as with Pending.
   Result<> share_updated();
+  // Has the optimizer move the parameters, which are at its other point, and shares them likewise. Only with has_evaluation_point() and
+  // after an update. Errors: the optimizer's; those of share_updated.
+  Result<> move_to(ParameterPoint point, Optimizer &optimizer);
 
   // What a checkpoint holds, "model.NAME" and "optimizer.NAME.STATE": the pieces that this process is to save, which with those of all
   // ranks are everything once; and those that it must load. They are in the host's memory, and valid until the next call of either; after
@@ -118,6 +121,7 @@ class ParameterStore {
   void set_values(uint32_t group, FloatRange range, const float *host_values);
   std::span<float> staged_parameter(uint32_t group, FloatRange range, bool to_save);
   std::span<float> staged_state(size_t offset, size_t count, bool to_save);
+  Result<> wait_for_shared();
   Result<> lend_updated();
   void find_pieces();
   Result<> lay_out_states(const Optimizer &optimizer);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -36,13 +37,17 @@ Trainer::Trainer(Parts parts)
 Result<> Trainer::run(TrainState &state) {
   state_ = &state;
   const bool late = state.step == parts_.axis.total_steps() && !done();
-  for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));
+  for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->begin(state));  // at the evaluation point, as restored
   while (state.step < parts_.axis.total_steps()) {
     const PluginStep named(state.step);
+    TRAINHOST_CHECK(move_to(ParameterPoint::kTraining));
     for (TrainObserver *observer : parts_.observers) observer->before_step(state);
     TRAINHOST_TRY(const StepBatch batch, next_batch());
     TRAINHOST_TRY(const StepReport report, train(batch));
-    for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->after_step(state, report));
+    for (TrainObserver *observer : parts_.observers) {
+      if (observer->pending(state)) TRAINHOST_CHECK(move_to(ParameterPoint::kEvaluation));
+      TRAINHOST_CHECK(observer->after_step(state, report));
+    }
     if (background_) TRAINHOST_CHECK(background_->poll());
     TRAINHOST_TRY(const bool stop, any_of(*parts_.parameters.spread().world, parts_.stop && may_stop()));
     if (checkpoint_due() || stop) TRAINHOST_CHECK(save());
@@ -145,6 +150,7 @@ Result<> Trainer::roll_back(const std::string &reason) {
                                kRollbacksAtMost));
   }
   parts_.parameters.loaded();
+  point_ = ParameterPoint::kEvaluation;
   TRAINHOST_TRY(*state_, TrainState::from_json(saved->trainer_state, saved->step));
   state_->rollbacks = rollbacks;
   state_->skipped = std::move(skipped);
@@ -177,6 +183,13 @@ std::string Trainer::label() const {
   return "";
 }
 
+// Before the first update all optimizers have one point, as some always have.
+Result<> Trainer::move_to(ParameterPoint point) {
+  if (std::exchange(point_, point) == point || state_->updates == 0) return {};
+  Optimizer &optimizer = *parts_.phases.optimizers[parts_.axis.progress(state_->step - 1).phase];
+  return optimizer.has_evaluation_point() ? parts_.parameters.move_to(point, optimizer) : Result<>();
+}
+
 // A checkpoint from which no run can go on must not take the place of a good one.
 Result<> Trainer::check_finite(std::span<const NamedTensor> tensors) const {
   const std::string name = first_not_finite(tensors);
@@ -192,6 +205,7 @@ Result<> Trainer::check_finite(std::span<const NamedTensor> tensors) const {
 
 Result<> Trainer::save() {
   for (TrainObserver *observer : parts_.observers) TRAINHOST_CHECK(observer->before_checkpoint());
+  TRAINHOST_CHECK(move_to(ParameterPoint::kEvaluation));
   const CheckpointContents contents{.step = state_->step,
                                     .tokens = parts_.axis.tokens_at_step(state_->step),
                                     .label = label(),

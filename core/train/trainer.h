@@ -59,6 +59,7 @@ class Trainer {
   void warn(const std::string &text) const;
   Result<> react_to(const TrainStep::Report &outcome);
   Result<> roll_back(const std::string &reason);
+  Result<> move_to(ParameterPoint point);
   Result<> check_finite(std::span<const NamedTensor> tensors) const;
   Result<> save();
   Result<> save_and_wait(const CheckpointContents &contents, const Retention &retention);
@@ -72,6 +73,7 @@ class Trainer {
   uint64_t prefetched_until_ = 0;             // the step that the prefetcher ends before
   std::optional<BackgroundSave> background_;  // with checkpoint.asynchronous
   TrainState *state_ = nullptr;
+  ParameterPoint point_ = ParameterPoint::kEvaluation;  // as parameters are saved
   uint32_t not_finite_in_a_row_ = 0;
   double peak_flops_per_second_ = -1;  // -1: not measured yet
 };

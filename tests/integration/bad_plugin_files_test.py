@@ -46,14 +46,14 @@ FILES = {
     "no version": (changed('version = "0.1.0"\n', "#\n"), '{path}: its manifest is malformed: line 1: key "version" is missing'),
     "unknown kind": (changed('\nkind = "', '\nkind = "x'), '{path}: its manifest is malformed: line 3: unknown kind "x{kind}"; '
                      "known are tokenizer, dataset_mixer, optimizer, lr_scheduler, model"),
-    "built by hand": (changed('[sdk]\nabi = "1.0"\n', ""), "{path}: its manifest is malformed: line 1: "
+    "built by hand": (changed('[sdk]\nabi = "1.1"\n', ""), "{path}: its manifest is malformed: line 1: "
                       "table [sdk] is missing; build the plugin with trainhost_add_plugin()"),
     "future minor": (changed('minimum_abi = "1.0"', 'minimum_abi = "1.9"'), '{path}: plugin "misbehaving_{kind}" 0.1.0 needs plugin ABI 1.9, '
-                     "this trainhost has 1.0; get a newer trainhost or an older version of the plugin"),
+                     "this trainhost has 1.1; get a newer trainhost or an older version of the plugin"),
     "other major": (changed('minimum_abi = "1.0"', 'minimum_abi = "2.0"'), '{path}: plugin "misbehaving_{kind}" 0.1.0 is made for plugin ABI 2, '
-                    "this trainhost has 1.0; get a build of the plugin for ABI 1"),
-    "SDK of another major": (changed('\nabi = "1.0"', '\nabi = "2.0"'), '{path}: plugin "misbehaving_{kind}" 0.1.0 is made for plugin ABI 2, '
-                             "this trainhost has 1.0; get a build of the plugin for ABI 1"),
+                    "this trainhost has 1.1; get a build of the plugin for ABI 1"),
+    "SDK of another major": (changed('\nabi = "1.1"', '\nabi = "2.0"'), '{path}: plugin "misbehaving_{kind}" 0.1.0 is made for plugin ABI 2, '
+                             "this trainhost has 1.1; get a build of the plugin for ABI 1"),
     "LibTorch of another version": (changed('minimum_abi = "1.0"\n', 'minimum_abi = "1.0"\nlibtorch = "1.0.0"\n'),
                                     '{path}: plugin "misbehaving_{kind}" 0.1.0 is pinned to LibTorch 1.0.0, this trainhost has 2.11.0; '
                                     "get a build of the plugin for that version"),
@@ -202,7 +202,7 @@ class BadPluginFilesTest(BadPluginRun):
         shutil.rmtree(self.scratch / "run", ignore_errors=True)
 
     def test_plugins_of_a_later_sdk_work(self):
-        newer = changed('\nabi = "1.0"', '\nabi = "1.9"')
+        newer = changed('\nabi = "1.1"', '\nabi = "1.9"')
         for kind in KINDS:
             for defect in ("long table", "long plugin"):  # with slots and fields that this host does not know
                 with self.subTest(defect, kind=kind):

@@ -92,7 +92,7 @@ class FactsTest(unittest.TestCase):
     def test_the_manifest_is_printed(self):
         file = BINARY / "plugins" / "wsd.so"
         manifest = report(file)["manifest"]
-        self.assertEqual((manifest["name"], manifest["kind"], manifest["sdk_abi"]), ("wsd", "lr_scheduler", "1.0"))
+        self.assertEqual((manifest["name"], manifest["kind"], manifest["sdk_abi"]), ("wsd", "lr_scheduler", "1.1"))
         self.assertEqual(manifest["parameters"][0], {"name": "peak_lr", "type": "number", "required": True, "minimum": 0.0, "unit": "",
                                                      "doc": "learning rate of the stable stage"})
         self.assertIn("  parameter     warmup, amount, default \"2%\"\n", inspect(file).stdout)

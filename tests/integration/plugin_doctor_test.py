@@ -47,7 +47,7 @@ class PluginDoctorTest(RunTest):
         mine.mkdir()
         recipe = self.recipe("run", more='[plugins]\npath = ["mine", "nowhere"]')
         text = self.doctor(recipe)
-        self.assertIn("plugin ABI 1.0\n", text)
+        self.assertIn("plugin ABI 1.1\n", text)
         self.assertIn(f"  {mine} ([plugins] path of the recipe): 0 plugins\n  {self.scratch}/nowhere ([plugins] path of the recipe): is not there\n"
                       f"  {SHIPPED} (beside this program): ", text)
         self.assertIn(f'  ok      [model] bigram\n          is model plugin "bigram" 1.0.0 ({SHIPPED}/bigram.so)\n', text)

@@ -134,7 +134,7 @@ class SdkInstallTest(RunTest):
             (self.scratch / "CMakeLists.txt").write_text(
                 f"cmake_minimum_required(VERSION 3.25)\nproject(other LANGUAGES C)\nfind_package(TrainHostSDK {version} CONFIG REQUIRED)\n")
             said = run("cmake", "-B", version, f"-DCMAKE_PREFIX_PATH={self.prefix}", cwd=self.scratch, env=self.stranger, expect=1)
-            self.assertIn("TrainHostSDKConfig.cmake, version: 1.0", said)
+            self.assertIn("TrainHostSDKConfig.cmake, version: 1.1", said)
 
     def test_the_test_host_is_a_clean_header_in_every_mode(self):
         for compiler, language, standard in (("gcc", "c", "c11"), ("gcc", "c", "c17"), ("g++", "c++", "c++20"), ("clang-14", "c", "c11"),
@@ -159,7 +159,7 @@ class SdkInstallTest(RunTest):
 
     def test_debian_package(self):
         run("cpack", "-G", "DEB", "--config", BUILD / "CPackConfig.cmake", "-B", self.scratch / "package")
-        package, = (self.scratch / "package").glob("trainhost-sdk_1.0*.deb")
+        package, = (self.scratch / "package").glob("trainhost-sdk_1.1*.deb")
         run("dpkg-deb", "-x", package, self.scratch / "root")
         self.assertEqual(files_of(self.scratch / "root" / "usr"), files_of(self.prefix))
         self.new("lr_scheduler", "mine", prefix=self.scratch / "root" / "usr")

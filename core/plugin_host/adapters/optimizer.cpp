@@ -5,8 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "plugin_host/kind_table.h"
-#include "plugin_host/plugin_call.h"
+#include "plugin_host/adapters/extension.h"
 
 namespace trainhost {
 namespace {
@@ -47,7 +46,17 @@ Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInsta
   if (const int32_t granularity = optimizer->granularity(); granularity < TH_GRANULARITY_ELEMENT || granularity > TH_GRANULARITY_MATRIX) {
     return instance.broken_contract("granularity", fmt::format("gave {}, expected 0 (element), 1 (tensor) or 2 (matrix)", granularity));
   }
+  TRAINHOST_CHECK(optimizer->find_evaluation_point());
   return optimizer;
+}
+
+Result<> Optimizer::find_evaluation_point() {
+  using Table = th_optimizer_evaluation_point;
+  const th_optimizer *self = self_;
+  TRAINHOST_TRY(evaluation_point_, find_extension(*plugin_, api_, self, TH_EXT_OPTIMIZER_EVALUATION_POINT, &Table::to_training));
+  if (evaluation_point_ == nullptr || evaluation_point_->to_evaluation != nullptr) return {};
+  return plugin_->broken_contract("get_extension",
+                                  "the table of \"" TH_EXT_OPTIMIZER_EVALUATION_POINT "\" has null in the slot to_evaluation");
 }
 
 int32_t Optimizer::granularity() const {
@@ -94,6 +103,14 @@ Result<uint64_t> Optimizer::workspace_bytes(std::span<const th_parameter_info *c
 Result<> Optimizer::update(const th_update_call &call, std::span<const th_update> updates) {
   const PluginCall in_plugin(plugin_->manifest(), "update");
   return plugin_->check(api_->update(self_, &call, updates.data(), static_cast<uint32_t>(updates.size())), "update");
+}
+
+Result<> Optimizer::move_to(ParameterPoint point, std::span<const th_update> parameters, void *stream) {
+  const bool training = point == ParameterPoint::kTraining;
+  const char *const name = training ? "to_training" : "to_evaluation";
+  const auto slot = training ? evaluation_point_->to_training : evaluation_point_->to_evaluation;
+  const PluginCall in_plugin(plugin_->manifest(), name);
+  return plugin_->check(slot(self_, parameters.data(), static_cast<uint32_t>(parameters.size()), stream), name);
 }
 
 }  // namespace trainhost

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "plugin_host/instance.h"
+#include "trainhost/ext/optimizer_evaluation_point.h"
 #include "trainhost/kinds/optimizer.h"
 
 namespace trainhost {
@@ -21,6 +22,9 @@ struct OptimizerState {
   bool operator==(const OptimizerState &) const = default;
 };
 
+// Where the parameters are: where gradients are taken, or where losses are measured.
+enum class ParameterPoint { kTraining, kEvaluation };
+
 class Optimizer {
  public:
   static Result<std::unique_ptr<Optimizer>> create(std::unique_ptr<PluginInstance> plugin);
@@ -33,12 +37,19 @@ class Optimizer {
   Result<uint64_t> workspace_bytes(std::span<const th_parameter_info *const> parameters) const;
   // One call for all parameters; see kinds/optimizer.h. One thread.
   Result<> update(const th_update_call &call, std::span<const th_update> updates);
+  // Whether the two points of parameters differ (th.optimizer.evaluation_point/1); the same for its whole life.
+  bool has_evaluation_point() const { return evaluation_point_ != nullptr; }
+  // Moves parameters that are at the other point. Only with has_evaluation_point(), after an update; see
+  // ext/optimizer_evaluation_point.h. One thread.
+  Result<> move_to(ParameterPoint point, std::span<const th_update> parameters, void *stream);
 
  private:
   Optimizer() = default;
+  Result<> find_evaluation_point();
   std::unique_ptr<PluginInstance> plugin_;
   const th_optimizer_api *api_ = nullptr;
   th_optimizer *self_ = nullptr;
+  const th_optimizer_evaluation_point *evaluation_point_ = nullptr;
 };
 
 }  // namespace trainhost

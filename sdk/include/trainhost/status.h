@@ -6,7 +6,7 @@
 
 /* The ABI this header describes. A plugin built with 1.x loads in every host 1.y that covers the minimum_abi of its manifest. */
 #define TRAINHOST_ABI_MAJOR 1
-#define TRAINHOST_ABI_MINOR 0
+#define TRAINHOST_ABI_MINOR 1
 
 /* Outcome of a call; 0 is success. The text of a failure is set through th_host.fail at the place where it happened. */
 typedef int32_t th_status;

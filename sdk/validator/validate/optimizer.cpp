@@ -107,6 +107,20 @@ class Holding {
     return {};
   }
 
+  Result<> move_to(const Trial &trial, Optimizer &optimizer, ParameterPoint point) {
+    std::vector<th_update> parameters;
+    for (Held &held : held_) {
+      th_update &parameter = parameters.emplace_back(prepare(trial, held, 0));
+      parameter.gradient.data = nullptr;
+      parameter.learning_rate = parameter.weight_decay_multiplier = 0;
+    }
+    doing(point == ParameterPoint::kTraining ? "to_training" : "to_evaluation");
+    const auto result = optimizer.move_to(point, parameters, nullptr);
+    for (Held &held : held_) held.gradient.memory().allow_writing(true);
+    TRAINHOST_CHECK(result);
+    return check_borders();
+  }
+
   // All that update is given is elsewhere from now on, and where it was nobody may look.
   void move() {
     for (Held &held : held_) {
@@ -287,11 +301,8 @@ Result<> instances_hold_no_state(const Trial &trial) {
   return {};
 }
 
-Result<> writes_the_copy(const Trial &trial) {
-  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
-  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, true));
-  TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
-  for (const Held &held : holding->held()) {
+Result<> check_copies(Holding &holding) {
+  for (const Held &held : holding.held()) {
     for (size_t i = 0; i < held.master.size(); ++i) {
       uint32_t bits;
       std::memcpy(&bits, held.master.data() + i, sizeof bits);
@@ -301,6 +312,31 @@ Result<> writes_the_copy(const Trial &trial) {
                                   std::string_view(held.info->name.data, held.info->name.length), i, held.compute_copy.data()[i], rounded));
       }
     }
+  }
+  return {};
+}
+
+Result<> writes_the_copy(const Trial &trial) {
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, true));
+  TRAINHOST_CHECK(holding->update_all(trial, *optimizer));
+  return check_copies(*holding);
+}
+
+// Where a run goes on from a checkpoint, another instance moves the parameters back.
+Result<> comes_back_from_its_evaluation_point(const Trial &trial) {
+  TRAINHOST_TRY(const OptimizerObject optimizer, create(trial));
+  if (!optimizer->has_evaluation_point()) return not_concerned("it has no " TH_EXT_OPTIMIZER_EVALUATION_POINT);
+  TRAINHOST_TRY(const auto holding, Holding::create(trial, *optimizer, 0, true));
+  for (uint64_t step = 0; step < kSteps; ++step) {
+    TRAINHOST_CHECK(holding->update(trial, *optimizer, step));
+    const std::string before = holding->values();
+    TRAINHOST_CHECK(holding->move_to(trial, *optimizer, ParameterPoint::kEvaluation));
+    TRAINHOST_CHECK(check_copies(*holding));
+    TRAINHOST_TRY(const OptimizerObject another, create(trial));
+    TRAINHOST_CHECK(holding->move_to(trial, *another, ParameterPoint::kTraining));
+    TRAINHOST_CHECK(check_copies(*holding));
+    if (holding->values() != before) return broken("to_training after to_evaluation gives other parameters or states");
   }
   return {};
 }
@@ -369,6 +405,8 @@ constexpr std::array kRules{
     Rule{"TH-OPT-06", "takes no memory while it updates", allocates_nothing},
     Rule{"TH-OPT-07", "keeps no pointer to what a call is given", keeps_no_pointer},
     Rule{"TH-OPT-08", "stays within its workspace and finds nothing in it", relies_on_no_workspace},
+    Rule{"TH-OPT-09", "comes back from its evaluation point to the same bits, and writes the copies at both points",
+         comes_back_from_its_evaluation_point},
 };
 constexpr KindRules kKind{kRules, live};
 

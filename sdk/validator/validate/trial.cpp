@@ -33,7 +33,7 @@ Recipe tried_recipe() {
 }
 
 // The size of th_host in each minor version.
-constexpr std::array kHostSizes{sizeof(th_host)};
+constexpr std::array kHostSizes{sizeof(th_host), sizeof(th_host)};
 static_assert(kHostSizes.size() == TRAINHOST_ABI_MINOR + 1 && kHostSizes.back() == sizeof(th_host));
 
 // The table and, before it, whose it is. What comes behind the table belongs to nobody, and the table is only to be read.

@@ -142,13 +142,13 @@ TEST_F(Canary, SingsWhenLoaded) {
 TEST_F(Canary, NeverSingsWhenItsManifestIsRefused) {
   const std::string path = folder_ / "canary.so";
   EXPECT_EQ(refusal(altered("minimum_abi = \"1.0\"", "minimum_abi = \"2.0\"")),
-            path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 2, this trainhost has 1.0; get a build of the plugin for ABI 1");
+            path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 2, this trainhost has 1.1; get a build of the plugin for ABI 1");
   EXPECT_EQ(refusal(altered("minimum_abi = \"1.0\"", "minimum_abi = \"1.9\"")),
             path +
-                ": plugin \"canary\" 1.0.0 needs plugin ABI 1.9, this trainhost has 1.0; get a newer trainhost or an older version of the "
+                ": plugin \"canary\" 1.0.0 needs plugin ABI 1.9, this trainhost has 1.1; get a newer trainhost or an older version of the "
                 "plugin");
   EXPECT_EQ(refusal(altered("[sdk]\nabi = \"1.0\"", "[sdk]\nabi = \"3.0\"")),
-            path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 3, this trainhost has 1.0; get a build of the plugin for ABI 1");
+            path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 3, this trainhost has 1.1; get a build of the plugin for ABI 1");
   EXPECT_EQ(
       refusal(altered("libtorch = \"2.11.0\"", "libtorch = \"2.10.0\"")),
       path +

@@ -5,8 +5,12 @@
 //   void update(const th_update_call &, std::span<const th_update>);
 // and where update needs memory for itself, in th_update_call::workspace:
 //   uint64_t workspace(std::span<const th_parameter_info *const>) const;
+// With these two besides it offers th.optimizer.evaluation_point/1, to be evaluated at another point than it trains at:
+//   void to_evaluation(std::span<const th_update>, void *stream) const;
+//   void to_training(std::span<const th_update>, void *stream) const;
 #pragma once
 
+#include "../ext/optimizer_evaluation_point.h"
 #include "../kinds/optimizer.h"
 #include "plugin.hpp"
 
@@ -60,6 +64,20 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
   }
 
   template <class Optimizer>
+  constexpr th_optimizer_evaluation_point optimizer_evaluation_point_table = {
+      .struct_size = sizeof(th_optimizer_evaluation_point),
+      .reserved = 0,
+      .to_evaluation = [](th_optimizer *self, const th_update *parameters, uint32_t count, void *stream) -> th_status {
+        auto *instance = Instance<Optimizer>::of(self);
+        return guard(instance->host, [&] { instance->object.to_evaluation(std::span(parameters, count), stream); });
+      },
+      .to_training = [](th_optimizer *self, const th_update *parameters, uint32_t count, void *stream) -> th_status {
+        auto *instance = Instance<Optimizer>::of(self);
+        return guard(instance->host, [&] { instance->object.to_training(std::span(parameters, count), stream); });
+      },
+  };
+
+  template <class Optimizer>
   constexpr th_optimizer_api optimizer_table = {
       .struct_size = sizeof(th_optimizer_api),
       .reserved = 0,
@@ -81,7 +99,12 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
         auto *instance = Instance<Optimizer>::of(self);
         return guard(instance->host, [&] { instance->object.update(*call, std::span(updates, count)); });
       },
-      .get_extension = nullptr,
+      .get_extension = [](const th_optimizer *, [[maybe_unused]] th_string id) -> const void * {
+        if constexpr (requires { &Optimizer::to_evaluation; }) {
+          if (view(id) == TH_EXT_OPTIMIZER_EVALUATION_POINT) return &optimizer_evaluation_point_table<Optimizer>;
+        }
+        return nullptr;
+      },
       .workspace = workspace_slot<Optimizer>(),
   };
 
