@@ -73,6 +73,22 @@ class AdEMAMix(FromThePaper):
         x -= options["lr"] * ((m1 + alpha * m2) / (v.sqrt() + options["eps"]) + options["weight_decay"] * x)
 
 
+class ScheduleFree(FromThePaper):
+    """arXiv 2405.15682 in the form of its authors' code, which keeps no x: y itself moves towards z; r = 0, weight_lr_power = 2."""
+
+    def update(self, y, g, state, t, options):
+        z = state.setdefault("z", y.clone())
+        lr, beta = options["lr"], options["beta"]
+        state["lr_max"] = max(state.get("lr_max", 0), lr)
+        state["weight_sum"] = state.get("weight_sum", 0) + state["lr_max"] ** 2
+        share = state["lr_max"] ** 2 / state["weight_sum"]
+        v = average(state, "v", g * g, options["beta2"]) / (1 - options["beta2"] ** t)
+        step = g / (v.sqrt() + options["eps"]) + options["weight_decay"] * y
+        y.lerp_(z, share)
+        y += lr * (beta * (1 - share) - 1) * step
+        z -= lr * step
+
+
 class Muon(torch.optim.Muon):
     """PyTorch rounds to bfloat16 before it orthogonalises; here it stays in double precision."""
 
@@ -93,6 +109,8 @@ OPTIMIZERS = {
     "ademamix": (AdEMAMix, dict(beta1=0.9, beta2=0.999, beta3=0.9999, alpha=8.0, ramp=STEPS, eps=1e-8, weight_decay=0.1), 0.01),
     "ademamix_ramp": (AdEMAMix, dict(beta1=0.8, beta2=0.95, beta3=0.99, alpha=5.0, ramp=20, eps=1e-6, weight_decay=0.0), 0.01),
     "adafactor": (torch.optim.Adafactor, dict(weight_decay=0.0), 0.1),
+    "schedule_free": (ScheduleFree, dict(beta=0.9, beta2=0.999, eps=1e-8, weight_decay=0.1), 0.02),
+    "schedule_free_without_decay": (ScheduleFree, dict(beta=0.98, beta2=0.95, eps=1e-6, weight_decay=0.0), 0.02),
     "sgd": (torch.optim.SGD, dict(), 1e-3),
     "sgd_decay": (torch.optim.SGD, dict(weight_decay=0.1), 1e-3),
     "momentum": (torch.optim.SGD, dict(momentum=0.9), 2e-4),

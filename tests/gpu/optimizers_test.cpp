@@ -62,7 +62,7 @@ TEST_F(GpuOptimizersTest, FollowTheGoldenTraces) {
 }
 
 TEST_F(GpuOptimizersTest, AgreeWithTheCpusLoops) {
-  for (const char *plugin : {"sgd", "adagrad", "adam", "adamw", "lion", "ademamix", "lamb", "adafactor", "muon"}) {
+  for (const char *plugin : {"sgd", "adagrad", "adam", "adamw", "lion", "ademamix", "lamb", "adafactor", "schedule_free", "muon"}) {
     const auto optimizer = optimizer_under_test(plugin);
     const std::vector<int64_t> shape{150, 700};
     UpdatedParameter expected(*optimizer, numbers(105'000, 1), "weight", shape), found(*optimizer, numbers(105'000, 1), "weight", shape);

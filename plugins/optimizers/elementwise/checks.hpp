@@ -70,13 +70,18 @@ inline void check_tensor(const th_update &update, std::string_view what, const t
   if (tensor.data == nullptr && element_count(tensor) != 0) refuse("has no data", "memory for shape " + shape_text(tensor));
 }
 
-// All but the states. place: the first parameter's master.
-inline void check_parameter(const th_update &update, const th_tensor &place) {
+// The master and the compute copy, where there is one. place: the first parameter's master.
+inline void check_weights(const th_update &update, const th_tensor &place) {
   check_tensor(update, "the master", update.master, place, update.master, TH_DTYPE_FLOAT, 32);
-  check_tensor(update, "the gradient", update.gradient, place, update.master, TH_DTYPE_FLOAT, 32);
   if (update.compute_copy.data != nullptr) {
     check_tensor(update, "the compute copy", update.compute_copy, place, update.master, TH_DTYPE_BFLOAT, 16);
   }
+}
+
+// All but the states.
+inline void check_parameter(const th_update &update, const th_tensor &place) {
+  check_weights(update, place);
+  check_tensor(update, "the gradient", update.gradient, place, update.master, TH_DTYPE_FLOAT, 32);
 }
 
 // States like the parameter. names: of the first ones, in order.

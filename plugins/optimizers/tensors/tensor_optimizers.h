@@ -37,6 +37,10 @@ struct AdafactorSettings {
   double decay_power, epsilon, smallest_rms, clip, weight_decay;
 };
 
+struct ScheduleFreeSettings {
+  double beta, beta2, epsilon, weight_decay;
+};
+
 struct MuonSettings {
   double momentum, update_rms, weight_decay;
 };
@@ -47,8 +51,8 @@ using UpdateAll = void(const Settings &settings, const th_update_call &call, std
 
 // Each does what the plugin's CPU loops do (formulas in NAME/NAME.cpp and elementwise/adam.hpp) to checked updates whose tensors are on
 // one device, enqueued on the call's stream and not waited for. Temporary memory is LibTorch's: at most 128 MiB of adam, sgd and adagrad,
-// 384 MiB of lion and ademamix, four times the largest parameter of lamb and adafactor; muon has the call's workspace and once the
-// gradient. Throw std::exception.
+// 384 MiB of lion and ademamix, four times the largest parameter of lamb, adafactor and schedule_free; muon has the call's workspace and
+// once the gradient. Throw std::exception.
 struct TensorOptimizers {
   UpdateAll<AdamSettings> *adam;
   // Without a momentum_buffer in the states, settings.momentum is 0.
@@ -58,6 +62,9 @@ struct TensorOptimizers {
   UpdateAll<AdEMAMixSettings> *ademamix;
   UpdateAll<LambSettings> *lamb;
   UpdateAll<AdafactorSettings> *adafactor;
+  UpdateAll<ScheduleFreeSettings> *schedule_free;
+  // Masters and the states with this index change places, then the compute copies. Takes the largest parameter once.
+  void (*swap_with_state)(std::span<const th_update> parameters, size_t state, void *stream);
   // Of one hidden matrix.
   void (*muon)(const MuonSettings &settings, const th_update_call &call, const th_update &update);
   // On the CPU: on all threads; inside a body of parallel_for on the calling one.

@@ -15,6 +15,8 @@ void sgd(const SgdSettings &settings, const th_update_call &call, std::span<cons
 // whole_tensors.cpp
 UpdateAll<LambSettings> lamb;
 UpdateAll<AdafactorSettings> adafactor;
+UpdateAll<ScheduleFreeSettings> schedule_free;
+void swap_with_state(std::span<const th_update> parameters, size_t state, void *stream);
 
 // muon.cpp
 void muon(const MuonSettings &settings, const th_update_call &call, const th_update &update);

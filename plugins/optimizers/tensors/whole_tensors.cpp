@@ -74,4 +74,40 @@ void adafactor(const AdafactorSettings &settings, const th_update_call &call, st
   });
 }
 
+void schedule_free(const ScheduleFreeSettings &settings, const th_update_call &call, std::span<const th_update> updates) {
+  const double root_bias_correction = std::sqrt(1 - std::pow(settings.beta2, static_cast<double>(call.step) + 1));
+  for_each_parameter(call, updates, [&](const th_update &update, const at::Tensor &master, const at::Tensor &gradient) {
+    const at::Tensor base = wrap(update.states[0]).view_as(master), average = wrap(update.states[1]).view_as(master);
+    const at::Tensor exp_avg_sq = wrap(update.states[2]).view_as(master);
+    const at::Tensor largest_rate = wrap(update.states[3]), averaged = wrap(update.states[4]);
+    if (call.step == 0) {
+      base.copy_(master);
+      average.copy_(master);
+    }
+    const at::Tensor before = largest_rate.clone();
+    largest_rate.clamp_min_(update.learning_rate);
+    const at::Tensor counts = largest_rate > 0;
+    averaged.mul_(at::where(counts, before / largest_rate, before).square_()).add_(counts);
+    exp_avg_sq.mul_(settings.beta2).addcmul_(gradient, gradient, 1 - settings.beta2);
+    base.sub_(master, update.learning_rate * settings.weight_decay * update.weight_decay_multiplier);
+    base.addcdiv_(gradient, exp_avg_sq.sqrt().div_(root_bias_correction).add_(settings.epsilon), -update.learning_rate);
+    average.lerp_(base, at::where(counts, averaged.reciprocal(), averaged));
+    master.copy_(base.lerp(average, settings.beta));
+  });
+}
+
+void swap_with_state(std::span<const th_update> parameters, size_t state, void *stream) {
+  if (parameters.empty()) return;
+  const at::Device device = device_of(parameters.front().master);
+  check_device(device);
+  with_operators(device, stream, [&] {
+    for (const th_update &parameter : parameters) {
+      const at::Tensor master = wrap(parameter.master), other = wrap(parameter.states[state]), kept = master.clone();
+      master.copy_(other);
+      other.copy_(kept);
+      if (parameter.compute_copy.data != nullptr) wrap(parameter.compute_copy).copy_(master);
+    }
+  });
+}
+
 }  // namespace tensors

@@ -42,6 +42,8 @@ inline const std::map<std::string, TracedOptimizer> kTracedOptimizers = {
        {"weight_decay", 0.0}}}},
     {"adafactor", {"adafactor", {}}},
     {"adafactor_decay", {"adafactor", {{"decay_power", -0.6}, {"smallest_rms", 1e-2}, {"clip", 1.25}, {"weight_decay", 0.1}}}},
+    {"schedule_free", {"schedule_free", {}}},
+    {"schedule_free_without_decay", {"schedule_free", {{"beta", 0.98}, {"beta2", 0.95}, {"epsilon", 1e-6}, {"weight_decay", 0.0}}}},
     {"muon", {"muon", {}}},
     {"sgd", {"sgd", {}}},
     {"sgd_decay", {"sgd", {{"weight_decay", 0.1}}}},

@@ -40,6 +40,9 @@ void update_tensors(const TracedOptimizer &traced, const th_update_call &call, s
   } else if (plugin == "adafactor") {
     tensors.adafactor({number("decay_power", -0.8), 1e-30, number("smallest_rms", 1e-3), number("clip", 1), number("weight_decay", 0)},
                       call, updates);
+  } else if (plugin == "schedule_free") {
+    tensors.schedule_free({number("beta", 0.9), number("beta2", 0.999), number("epsilon", 1e-8), number("weight_decay", 0.1)}, call,
+                          updates);
   } else if (plugin == "muon") {
     for (const th_update &update : updates) tensors.muon({number("momentum", 0.95), 0.2, number("weight_decay", 0.1)}, call, update);
   } else {
@@ -90,7 +93,7 @@ void expect_agreement(const TracedOptimizer &traced, double momentum, const std:
   const auto plugin = optimizer_under_test(traced.plugin, traced.parameters, 1);
   auto expected = parameters_for(*plugin, shapes), found = parameters_for(*plugin, shapes);
   TracedOptimizer given = traced;
-  if (!std::isnan(momentum)) given.parameters["beta1"] = given.parameters["momentum"] = momentum;
+  if (!std::isnan(momentum)) given.parameters["beta1"] = given.parameters["beta"] = given.parameters["momentum"] = momentum;
   const float scale = 0.375f;
   for (uint64_t step = 0; step < 3; ++step) {
     th_update_call call = call_at(step, scale, momentum);
@@ -116,7 +119,7 @@ void expect_agreement(const TracedOptimizer &traced, double momentum, const std:
 
 TEST(TensorOptimizers, AgreeWithThePluginsOnManyParameters) {
   const double none = std::numeric_limits<double>::quiet_NaN();
-  for (const char *plugin : {"adam", "adamw", "lion", "ademamix", "lamb"}) expect_agreement({plugin, {}}, 0.5, kVectors);
+  for (const char *plugin : {"adam", "adamw", "lion", "ademamix", "lamb", "schedule_free"}) expect_agreement({plugin, {}}, 0.5, kVectors);
   expect_agreement({"adam", {{"weight_decay", 0.1}}}, 0.5, kVectors);
   expect_agreement({"sgd", {{"momentum", 0.9}, {"weight_decay", 0.1}}}, 0.5, kVectors);
   expect_agreement({"adagrad", {{"weight_decay", 0.1}}}, none, kVectors);
@@ -153,7 +156,7 @@ TEST(TensorOptimizers, WriteTheComputeCopyRoundedToNearestEven) {
 
 // This program has not loaded LibTorch's CUDA half: as on a machine without a GPU.
 TEST(TensorOptimizers, NeedAGpuForCuda) {
-  for (const char *plugin : {"sgd", "adagrad", "adam", "adamw", "lion", "ademamix", "lamb", "adafactor", "muon"}) {
+  for (const char *plugin : {"sgd", "adagrad", "adam", "adamw", "lion", "ademamix", "lamb", "adafactor", "schedule_free", "muon"}) {
     const auto optimizer = optimizer_under_test(plugin);
     UpdatedParameter parameter(*optimizer, {1, 2, 3}, "weight", {1, 3});
     th_update update = parameter.whole();

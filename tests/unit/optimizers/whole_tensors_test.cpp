@@ -47,7 +47,7 @@ TEST_P(WholeTensorOptimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, WholeTensorOptimizer, testing::Values("lamb", "adafactor", "muon"),
+INSTANTIATE_TEST_SUITE_P(All, WholeTensorOptimizer, testing::Values("lamb", "adafactor", "schedule_free", "muon"),
                          [](const auto &info) { return info.param; });
 
 }  // namespace

@@ -155,6 +155,10 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
     const TrainStep::Report report = unwrap(train_step.run(batch, *optimizer, schedule, state));
     ++state.step;
     unwrap(telemetry.after_step(state, {.step = state.step, .phase = "", .stage = "", .gradient_norm = report.gradient_norm}));
+    if (optimizer->has_evaluation_point() && world.size() > 1) {  // and nobody who was not there knows of it
+      unwrap(parameters.move_to(ParameterPoint::kEvaluation, *optimizer));
+      unwrap(parameters.move_to(ParameterPoint::kTraining, *optimizer));
+    }
     if (world.rank() != 0) continue;
     trained.losses.push_back(report.loss);
     trained.norms.push_back(report.gradient_norm);
@@ -328,7 +332,7 @@ TEST(Spread, OptimizersOfWholeTensorsAlsoUpdateAModelWithTies) {
 
 // A29: states of the parameter's shape that are cut anywhere, whole tensors with states of their own shapes, whole matrices.
 TEST(Spread, ShippedOptimizersOfEveryGranularityGiveTheSameBits) {
-  for (const char *optimizer : {"lion", "lamb", "adafactor", "muon"}) {
+  for (const char *optimizer : {"lion", "lamb", "adafactor", "schedule_free", "muon"}) {
     Subject subject{.optimizer = optimizer, .learning_rate = 3e-3};
     subject.parameters["layers"] = int64_t{1};
     subject.parameters["width"] = int64_t{72};  // matrices of several of the blocks between which the host cuts

@@ -1,0 +1,83 @@
+"""A29: an optimizer that evaluates and saves at another point than it trains at keeps the promises of a run."""
+import json
+import signal
+import unittest
+
+import numpy
+
+from trainhost_run import MINICPM, RunTest, newest_checkpoint, read_log, tensors, training_log
+
+STEPS, BORDER = 60, 42  # the latter of the phases
+BETA = 0.9
+SETTINGS = f'[optimizer]\nplugin = "schedule_free"\nbeta = {BETA}'
+
+
+class EvaluationPointTest(RunTest):
+    def schedule_free(self, directory, **replacements):
+        return self.recipe(directory, MINICPM, 512 * STEPS, SETTINGS, f"{directory}.toml", **replacements)
+
+    def trained(self, directory, *arguments, **replacements):
+        self.trainhost("--recipe", self.schedule_free(directory, **replacements), *arguments)
+        return tensors(newest_checkpoint(self.scratch / directory))
+
+    def assert_same_weights(self, first, second):
+        self.assertEqual(sorted(first), sorted(second))
+        for name, values in first.items():
+            self.assertEqual(values.tobytes(), second[name].tobytes(), name)
+
+    def assert_same_run(self, first, second):
+        self.assert_same_weights(*(tensors(newest_checkpoint(self.scratch / name)) for name in (first, second)))
+        self.assertEqual(training_log(self.scratch / first), training_log(self.scratch / second))
+
+    def weights(self, directory):
+        """As one file, whatever wrote them."""
+        output = self.scratch / f"{directory}.safetensors"
+        self.trainhost("checkpoints", "consolidate", self.scratch / directory, "--output", output)
+        return output.read_bytes()
+
+    def test_a_checkpoint_holds_the_average(self):
+        saved = self.trained("run")
+        for name, average in saved.items():
+            if not name.startswith("model."):
+                continue
+            newest, trained = (saved[f"optimizer.{name.removeprefix('model.')}.{state}"] for state in ("base", "other_point"))
+            self.assertGreater(numpy.abs(trained - average).max(), 1e-4, name)
+            numpy.testing.assert_allclose(trained, (1 - BETA) * newest + BETA * average, rtol=0, atol=1e-6, err_msg=name)
+
+    def test_training_reports_the_loss_of_what_it_saves(self):
+        run = self.scratch / "run"
+        self.trained("run", "--set", "checkpoint.keep=20")
+        logged = {line["step"]: line["sources"] for line in read_log(run / "log" / "metrics.jsonl") if line["kind"] == "evaluation"}
+        for step in (BORDER, STEPS):
+            measured = json.loads(self.trainhost("evaluate", "--run", run, "--step", step, "--json").stdout)
+            self.assertEqual(measured["sources"], logged[step], step)
+
+    def test_stopped_and_killed_runs_end_with_the_same_bits(self):
+        self.trained("undisturbed")
+        recipe = self.schedule_free("disturbed")
+        for step, how, expected in ((3, signal.SIGTERM, 75), (20, signal.SIGTERM, 75), (34, signal.SIGKILL, -signal.SIGKILL)):
+            code, output = self.stop_after_step(recipe, "disturbed", step, how)
+            self.assertEqual(code, expected, output)
+        self.trainhost("--recipe", recipe)
+        self.assert_same_run("undisturbed", "disturbed")
+
+    def test_evaluations_samples_and_checkpoints_leave_no_trace_in_the_training(self):
+        seldom = self.trained("seldom")
+        often = self.trained("often", "--set", "evaluation.every=1 step", "--set", "checkpoint.every=3 steps", "--set", "sampling.every=2 steps")
+        self.assert_same_weights(seldom, often)
+
+    def test_two_processes_train_like_one(self):
+        shared = {"micro_batch = 256": "micro_batch = 64",
+                  f"tokens = {512 * STEPS}": f'tokens = {512 * STEPS}\nreduction = "fixed"'}
+        self.environment["OMP_NUM_THREADS"] = "1"
+        self.trained("alone", **shared)
+        weights = self.weights("alone")
+        for sharding in ("optimizer", "parameters"):
+            with self.subTest(sharding):
+                self.trained(sharding, "--processes", 2, "--set", f"parallel.sharding={sharding}", **shared)
+                self.assertEqual(weights, self.weights(sharding))
+                self.assertEqual(training_log(self.scratch / "alone"), training_log(self.scratch / sharding))
+
+
+if __name__ == "__main__":
+    unittest.main()
