@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <nlohmann/json.hpp>
@@ -64,17 +65,30 @@ uint32_t choose_id(std::span<const float> logits, double temperature, double top
   return order[kept - 1];
 }
 
-Result<uint32_t> TextGenerator::next_id(std::span<const uint32_t> ids, const SamplingSettings &settings, uint64_t index) const {
+Result<std::vector<uint32_t>> ids_without_text(const Tokenizer &tokenizer) {
+  std::vector<uint32_t> ids;
+  for (uint32_t id = 0; id < tokenizer.vocabulary_size(); ++id) {
+    if (id == tokenizer.end_id()) continue;
+    TRAINHOST_TRY(const std::string bytes, tokenizer.decode({&id, 1}));
+    if (bytes.empty()) ids.push_back(id);
+  }
+  return ids;
+}
+
+Result<uint32_t> TextGenerator::next_id(std::span<const uint32_t> ids, std::span<const uint32_t> never, const SamplingSettings &settings,
+                                        uint64_t index) const {
   const TokenBatch batch = one_sequence(ids.last(std::min<size_t>(ids.size(), context_)));
   const int32_t row = static_cast<int32_t>(batch.sequence_length) - 1;
   std::vector<float> logits(tokenizer_.vocabulary_size());
   TRAINHOST_CHECK(runner_.logits(batch, {&row, 1}, logits));
+  for (const uint32_t id : never) logits[id] = -std::numeric_limits<float>::infinity();
   return choose_id(logits, settings.temperature, settings.top_p,
                    random_uniform(settings.seed, random_stream(RandomPurpose::kSampling, 0), index));
 }
 
 Result<std::string> TextGenerator::generate(std::string_view prompt, const SamplingSettings &settings,
                                             const std::function<void(std::string_view)> &each_piece) const {
+  TRAINHOST_TRY(const std::vector<uint32_t> never, ids_without_text(tokenizer_));
   std::vector<uint32_t> ids;
   TRAINHOST_CHECK(tokenizer_.encode(prompt, ids));
   if (ids.empty()) ids.push_back(tokenizer_.end_id().value_or(0));
@@ -83,7 +97,7 @@ Result<std::string> TextGenerator::generate(std::string_view prompt, const Sampl
   for (uint32_t i = 0; i < settings.tokens; ++i) {
     TRAINHOST_TRY(const bool stopped, any_of(*runner_.spread().world, settings.stop != nullptr && *settings.stop));
     if (stopped) return failure(ErrorKind::kStopped, "stopped while writing a sample");
-    TRAINHOST_TRY(const uint32_t id, next_id(ids, settings, i));
+    TRAINHOST_TRY(const uint32_t id, next_id(ids, never, settings, i));
     if (id == tokenizer_.end_id()) break;
     ids.push_back(id);
     TRAINHOST_TRY(const std::string bytes, tokenizer_.decode({&id, 1}));

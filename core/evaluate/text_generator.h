@@ -32,21 +32,27 @@ class TextGenerator {
   TextGenerator(ModelRunner &runner, const Tokenizer &tokenizer, uint32_t context)
       : runner_(runner), tokenizer_(tokenizer), context_(context) {}
 
-  // What follows the prompt; with an empty prompt, what follows an end token. each_piece gets the text as it comes, whole UTF-8
-  // characters at a time (malformed bytes become U+FFFD), and may be empty. Errors: kRecipe when the model has no logits; a plugin's;
-  // kStopped when settings.stop is set on any rank meanwhile.
+  // What follows the prompt; with an empty prompt, what follows an end token. Never has ids_without_text(). each_piece gets the text as it
+  // comes, whole UTF-8 characters at a time (malformed bytes become U+FFFD), and may be empty. Errors: kRecipe when the model has no
+  // logits; a plugin's; kStopped when settings.stop is set on any rank meanwhile.
   Result<std::string> generate(std::string_view prompt, const SamplingSettings &settings,
                                const std::function<void(std::string_view)> &each_piece = {}) const;
 
  private:
-  Result<uint32_t> next_id(std::span<const uint32_t> ids, const SamplingSettings &settings, uint64_t index) const;
+  Result<uint32_t> next_id(std::span<const uint32_t> ids, std::span<const uint32_t> never, const SamplingSettings &settings,
+                           uint64_t index) const;
 
   ModelRunner &runner_;
   const Tokenizer &tokenizer_;
   uint32_t context_;
 };
 
-// The id to take next: from softmax(logits / temperature), cut to top_p; uniform in [0, 1) decides. Exact for temperature 0.
+// The ids but the end's that stand for no bytes: control tokens, as those of a chat template. Plain text never encodes to them, so that a
+// model which goes on with plain text is not to write them.
+Result<std::vector<uint32_t>> ids_without_text(const Tokenizer &tokenizer);
+
+// The id to take next: from softmax(logits / temperature), cut to top_p; uniform in [0, 1) decides. Exact for temperature 0. Those with a
+// logit of -infinity are not taken, where others are there.
 uint32_t choose_id(std::span<const float> logits, double temperature, double top_p, double uniform);
 
 // Valid UTF-8: each malformed byte sequence becomes U+FFFD.
