@@ -71,7 +71,7 @@ uint64_t calls_of_a_run(const std::string &recipe, const std::string &directory,
   const RecipeOptions options{.file = recipe,
                               .settings = {"run.directory=" + directory, "metrics.console=false", "phase.stable.until=50%",
                                            "evaluation.every=100%", "checkpoint.every=100%", fmt::format("run.tokens={}", steps * 2048)}};
-  if (const auto done = train(options, {}); !done) unwrap(Result<int>(tl::unexpected(done.error())));
+  if (const auto done = train(options, "", {}); !done) unwrap(Result<int>(tl::unexpected(done.error())));
   return calls - before;
 }
 
