@@ -147,7 +147,7 @@ TEST_F(Canary, NeverSingsWhenItsManifestIsRefused) {
             path +
                 ": plugin \"canary\" 1.0.0 needs plugin ABI 1.9, this trainhost has 1.1; get a newer trainhost or an older version of the "
                 "plugin");
-  EXPECT_EQ(refusal(altered("[sdk]\nabi = \"1.0\"", "[sdk]\nabi = \"3.0\"")),
+  EXPECT_EQ(refusal(altered("[sdk]\nabi = \"1.1\"", "[sdk]\nabi = \"3.0\"")),
             path + ": plugin \"canary\" 1.0.0 is made for plugin ABI 3, this trainhost has 1.1; get a build of the plugin for ABI 1");
   EXPECT_EQ(
       refusal(altered("libtorch = \"2.11.0\"", "libtorch = \"2.10.0\"")),

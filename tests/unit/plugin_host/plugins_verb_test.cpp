@@ -56,7 +56,7 @@ TEST_F(PluginsVerb, ShowsTheParametersOfOne) {
                 "  SHA-256  " +
                 *sha256_of_file(fixture_plugin("mirror")) +
                 "\n"
-                "  ABI      needs 1.0, built with 1.0\n"
+                "  ABI      needs 1.0, built with 1.1\n"
                 "\n"
                 "PARAMETER  TYPE     DEFAULT   RANGE               UNIT    MEANING\n"
                 "count      integer  3         1 to 10             things  How many.\n"
