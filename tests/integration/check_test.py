@@ -123,8 +123,8 @@ schedule.floor = 0.0""".replace('[[phase]]\nname = "c"\n', "")
         self.assertIn("recipe.toml:3:15: unknown parameter `decay_share`", self.trainhost("check", "--recipe", recipe, expect=78).stderr)
 
     def test_every_shipped_recipe_passes(self):
-        recipes = sorted((SOURCE / "recipes").glob("*.toml"))
-        self.assertGreater(len(recipes), 8)
+        recipes = sorted([*(SOURCE / "recipes").glob("*.toml"), *(SOURCE / "recipes" / "studies").glob("*.toml")])
+        self.assertGreater(len(recipes), 18)
         for recipe in recipes:
             with self.subTest(recipe.name):
                 for variable in re.findall(r"\$\{(\w+)\}", recipe.read_text()):
