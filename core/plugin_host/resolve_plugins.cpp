@@ -81,10 +81,10 @@ class Resolution {
                      describe(manifest), manifest.sha256, pin->second)});
   }
 
+  // Of two positions the one whose file is laid over the other's has the greater.
   auto layer(const Position &position) const { return std::ranges::find(recipe_.layers, position.file); }
 
-  // Whether what stands at `position` was written for a plugin that something above it replaced: the command line a file's, or a file that
-  // of the files that it is laid over.
+  // Whether what stands at `position` was written for another plugin, which the command line or a file laid over that one replaced.
   bool is_of_a_replaced_plugin(const std::string &table, const Position &position) const {
     const auto chosen = recipe_.given.find(table + ".plugin");
     if (chosen == recipe_.given.end() || position.line == 0) return false;
