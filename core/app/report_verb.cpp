@@ -74,7 +74,7 @@ void print_telemetry(const TelemetryMeans &means, std::ostream &out) {
              fmt::format("D1 {}, D2 {}, curvature {}", number_text(means.d1), number_text(means.d2), number_text(means.curvature)), out);
   print_line("update / weight",
              fmt::format("{}, of a unit at most {}", number_text(means.update_ratio), number_text(means.largest_update_ratio)), out);
-  print_line("noise scale", number_text(means.noise_scale) + " tokens", out);
+  print_line("noise scale", number_text(means.noise_scale) + (std::isfinite(means.noise_scale) ? " tokens" : ""), out);
 }
 
 void print_held_out(const std::optional<EvaluationReport> &evaluation, std::ostream &out) {
