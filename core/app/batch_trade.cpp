@@ -8,7 +8,7 @@
 
 namespace trainhost {
 
-Result<LossTarget> LossTarget::parse(const std::string &text) {
+Result<LossTarget> LossTarget::parse(std::string_view option, const std::string &text) {
   const size_t equals = text.rfind('=');
   if (equals != std::string::npos) {
     LossTarget target{.source = text.substr(0, equals)};
@@ -16,7 +16,7 @@ Result<LossTarget> LossTarget::parse(const std::string &text) {
     const auto [parsed, error] = std::from_chars(text.data() + equals + 1, end, target.loss);
     if (error == std::errc{} && parsed == end && target.loss > 0 && !target.source.empty()) return target;
   }
-  return failure(ErrorKind::kUsage, fmt::format("--until is \"{}\", expected SOURCE=LOSS, a held-out loss in nats per byte", text));
+  return failure(ErrorKind::kUsage, fmt::format("{} is \"{}\", expected SOURCE=LOSS, a held-out loss in nats per byte", option, text));
 }
 
 BatchTrade trade_of_batches(std::span<const ComparedRun> runs, const LossTarget &target) {

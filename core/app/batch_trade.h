@@ -19,8 +19,8 @@ struct LossTarget {
   std::string source;
   double loss = 0;  // held out, in nats per byte
 
-  // "SOURCE=LOSS", else kUsage.
-  static Result<LossTarget> parse(const std::string &text);
+  // "SOURCE=LOSS", else kUsage, which names the option.
+  static Result<LossTarget> parse(std::string_view option, const std::string &text);
 };
 
 struct BatchTrade {

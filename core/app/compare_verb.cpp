@@ -13,15 +13,11 @@
 #include "app/batch_trade.h"
 #include "app/compared_run.h"
 #include "app/stop_signal.h"
-#include "base/file_system.h"
-#include "base/log.h"
 #include "evaluate/welch_test.h"
 #include "metrics/metrics.h"
 
 namespace trainhost {
 namespace {
-
-constexpr double kSignificant = 0.05;
 
 // "cosine: schedule.plugin=cosine; schedule.floor=0.1"
 Result<Contestant> variant_of(const std::string &recipe, const std::string &text) {
@@ -36,7 +32,8 @@ Result<Contestant> variant_of(const std::string &recipe, const std::string &text
 
 Result<> check_names(const std::vector<Contestant> &contestants) {
   std::set<std::string_view> names;
-  for (const auto &[name, recipe, settings] : contestants) {
+  for (const Contestant &contestant : contestants) {
+    const std::string &name = contestant.name;
     const bool fit = !name.empty() && name.front() != '.' &&
                      std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '_' || c == '-'; });
     if (!fit) {
@@ -64,8 +61,6 @@ Result<std::vector<Contestant>> contestants_of(const CompareQuery &query) {
   return contestants;
 }
 
-std::string seed_folder(uint64_t seed) { return fmt::format("seed-{}", seed); }
-
 // Seed by seed, so that what there is when it is cut off is of all.
 Result<std::vector<ComparedRun>> plan_runs(const CompareQuery &query, const std::string &output) {
   TRAINHOST_TRY(const auto contestants, contestants_of(query));
@@ -73,7 +68,7 @@ Result<std::vector<ComparedRun>> plan_runs(const CompareQuery &query, const std:
   for (uint64_t seed = 1; seed <= query.seeds; ++seed) {
     for (const Contestant &contestant : contestants) {
       TRAINHOST_TRY(runs.emplace_back(),
-                    ComparedRun::plan(contestant, seed, output + "/" + contestant.name + "/" + seed_folder(seed), query.processes));
+                    ComparedRun::plan(contestant, seed, fmt::format("{}/{}/seed-{}", output, contestant.name, seed), query.processes));
       const ComparedRun &first = runs.front(), &run = runs.back();
       if (run.total_tokens() == first.total_tokens()) continue;
       return failure(ErrorKind::kRecipe, fmt::format("{} trains on {} tokens and {} on {}; only runs of equal tokens can be compared",
@@ -88,7 +83,7 @@ Result<std::vector<ComparedRun>> plan_runs(const CompareQuery &query, const std:
 
 Result<std::optional<LossTarget>> target_of(const CompareQuery &query, const std::vector<ComparedRun> &runs) {
   if (query.until.empty()) return std::nullopt;
-  TRAINHOST_TRY(LossTarget target, LossTarget::parse(query.until));
+  TRAINHOST_TRY(LossTarget target, LossTarget::parse("--until", query.until));
   for (const ComparedRun &run : runs) {
     if (!run.has_source(target.source))
       return failure(ErrorKind::kUsage,
@@ -100,30 +95,11 @@ Result<std::optional<LossTarget>> target_of(const CompareQuery &query, const std
 // The losses of each name, one for each seed, by source.
 using Results = std::map<std::string, std::map<std::string, std::vector<double>>>;
 
-Result<std::map<std::string, FinalLosses>> finish(const ComparedRun &run, const std::string &output, const std::string &place,
-                                                  Console *console) {
-  const std::string what = fmt::format("{}: {}, {}", place, run.contestant().name, seed_folder(run.seed()));
-  TRAINHOST_TRY(auto losses, run.losses());
-  if (losses) {
-    log_info(what + " is finished already");
-    return *losses;
-  }
-  log_info(what + " begins");
-  TRAINHOST_CHECK(posix_file_system().create_directories(output + "/" + run.contestant().name));
-  TRAINHOST_CHECK(run.train(output + "/" + run.contestant().name + "/" + seed_folder(run.seed()) + ".log", stop_signal(),
-                            [&](const std::string &name, uint64_t step, uint64_t total) {
-                              if (console != nullptr) console->progress(name, step, total);
-                            }));
-  TRAINHOST_TRY(losses, run.losses());
-  if (losses) return *losses;
-  return failure(ErrorKind::kRecipe, what + " measured no held-out loss at its end; sources need held_out, and evaluation.sources those");
-}
-
-Result<Results> run_all(const std::vector<ComparedRun> &runs, const std::string &output, Console *console) {
+Result<Results> run_all(const std::vector<ComparedRun> &runs, Console *console) {
   Results results;
   std::optional<std::set<std::string>> sources;
   for (size_t i = 0; i < runs.size(); ++i) {
-    TRAINHOST_TRY(const auto finished, finish(runs[i], output, fmt::format("{} of {}", i + 1, runs.size()), console));
+    TRAINHOST_TRY(const auto finished, runs[i].finish(fmt::format("{} of {}", i + 1, runs.size()), stop_signal(), console));
     for (const auto &[name, losses] : finished) {
       std::set<std::string> measured;
       for (const auto &[source, loss] : losses) {
@@ -230,7 +206,7 @@ Result<> compare(const CompareQuery &query, std::ostream &out) {
   TRAINHOST_TRY(const auto runs, plan_runs(query, output));
   TRAINHOST_TRY(const auto target, target_of(query, runs));
   const auto console = query.json ? nullptr : open_console();  // it writes where the JSON goes
-  TRAINHOST_TRY(const Results results, run_all(runs, output, console.get()));
+  TRAINHOST_TRY(const Results results, run_all(runs, console.get()));
   const auto names = names_of(runs);
   const uint64_t tokens = runs.front().total_tokens();
   std::optional<BatchTrade> trade;

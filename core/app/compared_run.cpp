@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -14,6 +15,7 @@
 
 #include "app/check_recipe.h"
 #include "base/file_system.h"
+#include "base/log.h"
 #include "base/program.h"
 #include "collectives/rank_process.h"
 #include "metrics/run_log.h"
@@ -31,10 +33,10 @@ RunLog log_of(const std::string &directory) {
 
 // The last evaluation, when all tokens had been read. How many steps that takes is not known of batches that grow. A loss that was not
 // finite is not a number.
-std::optional<FinalLosses> final_losses(const std::string &directory, uint64_t tokens) {
+std::optional<LossPanel> final_losses(const std::string &directory, uint64_t tokens) {
   const RunLog log = log_of(directory);
   if (log.evaluations.empty() || log.evaluations.back().tokens < tokens) return std::nullopt;
-  FinalLosses losses;
+  LossPanel losses;
   for (const auto &row : log.evaluations.back().rows) losses[row.source] = row.loss_per_byte;
   return losses;
 }
@@ -120,8 +122,8 @@ Result<> ComparedRun::check_same_recipe() const {
                              directory_, contestant_.recipe));
 }
 
-Result<std::optional<std::map<std::string, FinalLosses>>> ComparedRun::losses() const {
-  std::map<std::string, FinalLosses> all;
+Result<std::optional<std::map<std::string, LossPanel>>> ComparedRun::losses() const {
+  std::map<std::string, LossPanel> all;
   for (const std::string &name : names()) {
     const auto losses = final_losses(directory_of(name), checked_.recipe.run.tokens);
     if (!losses) return std::nullopt;
@@ -159,6 +161,10 @@ std::vector<std::string> ComparedRun::command() const {
     command.push_back("--set");
     command.push_back(std::move(setting));
   }
+  if (!contestant_.from.empty()) {
+    command.push_back("--from");
+    command.push_back(contestant_.from);
+  }
   if (processes_ > 0) {
     command.push_back("--processes");
     command.push_back(std::to_string(processes_));
@@ -166,8 +172,24 @@ std::vector<std::string> ComparedRun::command() const {
   return command;
 }
 
-Result<> ComparedRun::train(const std::string &log, const std::atomic<bool> &stop,
-                            const std::function<void(const std::string &what, uint64_t step, uint64_t total)> &progress) const {
+Result<std::map<std::string, LossPanel>> ComparedRun::finish(const std::string &place, const std::atomic<bool> &stop,
+                                                             Console *console) const {
+  const std::string what = fmt::format("{}: {}, seed-{}", place, contestant_.name, seed_);
+  TRAINHOST_TRY(auto finished, losses());
+  if (finished) {
+    log_info(what + " is finished already");
+    return *finished;
+  }
+  log_info(what + " begins");
+  TRAINHOST_CHECK(posix_file_system().create_directories(std::filesystem::path(directory_).parent_path().string()));
+  TRAINHOST_CHECK(train(stop, console));
+  TRAINHOST_TRY(finished, losses());
+  if (finished) return *finished;
+  return failure(ErrorKind::kRecipe, what + " measured no held-out loss at its end; sources need held_out, and evaluation.sources those");
+}
+
+Result<> ComparedRun::train(const std::atomic<bool> &stop, Console *console) const {
+  const std::string log = directory_ + ".log";
   TRAINHOST_TRY(RankProcess process,
                 RankProcess::start({.command = command(), .environment = own_environment(), .log_file = log, .own_output = true}));
   const auto under_way = [&] {
@@ -184,9 +206,9 @@ Result<> ComparedRun::train(const std::string &log, const std::atomic<bool> &sto
       process.signal(SIGTERM);
       told = true;
     }
-    if (Clock::now() - shown < kInterval) continue;
+    if (console == nullptr || Clock::now() - shown < kInterval) continue;
     const std::string name = under_way();
-    progress(fmt::format("{}, seed {}", name, seed_), last_step(directory_of(name)), total_steps_);
+    console->progress(fmt::format("{}, seed {}", name, seed_), last_step(directory_of(name)), total_steps_);
     shown = Clock::now();
   }
   if (WIFEXITED(process.status()) && WEXITSTATUS(process.status()) == 0) return {};

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,6 +11,8 @@
 #include "app/corpus.h"
 #include "base/status.h"
 #include "evaluate/critical_batch.h"
+#include "evaluate/weak_source.h"
+#include "metrics/metrics.h"
 
 namespace trainhost {
 
@@ -20,10 +21,8 @@ struct Contestant {
   std::string name;                   // a folder's; unique
   std::string recipe;                 // its file
   std::vector<std::string> settings;  // KEY=VALUE
+  std::string from = {};              // a checkpoint to begin with; empty: fresh parameters
 };
-
-// Final held-out loss by source, in nats per byte.
-using FinalLosses = std::map<std::string, double>;
 
 class ComparedRun {
  public:
@@ -39,19 +38,21 @@ class ComparedRun {
 
   // The losses of each of names() at the end of the token axis; nullopt while the run, or a branch, is not finished. kRecipe when the
   // directory holds a run of another recipe.
-  Result<std::optional<std::map<std::string, FinalLosses>>> losses() const;
+  Result<std::optional<std::map<std::string, LossPanel>>> losses() const;
 
   // What the recipe, without its branches, took until the held-out loss of a source was at most `loss`, in nats per byte: linear between
   // the two evaluations around it. nullopt when no evaluation was as low.
   std::optional<ReachedLoss> reached(const std::string &source, double loss) const;
   bool has_source(const std::string &name) const;
 
-  // Starts this program to train, or to go on, and waits for its end. What it writes is appended to `log`. progress: steps of the trunk, or
-  // of the branch that is under way, now and then. A stop is passed on: kStopped. Its failure with its last line.
-  Result<> train(const std::string &log, const std::atomic<bool> &stop,
-                 const std::function<void(const std::string &what, uint64_t step, uint64_t total)> &progress) const;
+  // Trains, or goes on, when it is not finished, and gives the losses; says in the log what it does, of which run of how many, `place`, it
+  // is. console: shows how far it is; may be null. kRecipe when no held-out loss is measured at the end; else as of train and losses.
+  Result<std::map<std::string, LossPanel>> finish(const std::string &place, const std::atomic<bool> &stop, Console *console) const;
 
  private:
+  // Starts this program to train, or to go on, and waits for its end. What it writes is appended to the directory's name with ".log". A
+  // stop is passed on: kStopped. Its failure with its last line.
+  Result<> train(const std::atomic<bool> &stop, Console *console) const;
   std::vector<std::string> command() const;
   std::string directory_of(const std::string &name) const;
   Result<> check_same_recipe() const;

@@ -21,6 +21,7 @@
 #include "app/plan_verb.h"
 #include "app/plugins_verb.h"
 #include "app/report_verb.h"
+#include "app/strengthen_verb.h"
 #include "app/verbs.h"
 #include "base/command_line.h"
 #include "collectives/error_file.h"
@@ -384,6 +385,43 @@ Verb compare_verb() {
   return verb;
 }
 
+Verb strengthen_verb() {
+  Verb verb{"trainhost strengthen --run DIRECTORY --output DIRECTORY",
+            "find the source that a run is weakest at, and try whether more of it at the end of training mends that",
+            options::options_description("options"),
+            {},
+            {}};
+  const StrengthenQuery defaults;
+  verb.accepted.add_options()("run", options::value<std::string>()->required(), "a run directory; it is only read")(
+      "step", options::value<uint64_t>(), "begin with the checkpoint of this step instead of the newest before the decay")(
+      "reference", options::value<std::string>()->default_value("", "none"), "a run directory whose last held-out losses are the targets")(
+      "target", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "SOURCE=LOSS: a target in nats per byte; may be repeated")("length", options::value<std::string>()->default_value(defaults.length),
+                                                                 "of each decay, as 10% (of the run), 20M tokens or 500 steps")(
+      "share", options::value<double>()->default_value(defaults.share, "0.5"), "of the proposed mix goes to the weakest source")(
+      "seeds", options::value<uint32_t>()->default_value(defaults.seeds), "how many decays of each mix, with the seeds 1, 2, ...")(
+      "processes", options::value<uint32_t>()->default_value(0, "none"), "train each with this many processes on this machine")(
+      "set", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "KEY=VALUE: override a key of the run's recipe in all decays; may be repeated")(
+      "output", options::value<std::string>()->required(), "the folder of the decays; those finished in it are not run again")(
+      "json", options::bool_switch(), "print JSON");
+  verb.act = [](const auto &given) {
+    const StrengthenQuery query{.run = given["run"].template as<std::string>(),
+                                .step = given_value<uint64_t>(given, "step"),
+                                .reference = given["reference"].template as<std::string>(),
+                                .targets = given["target"].template as<std::vector<std::string>>(),
+                                .length = given["length"].template as<std::string>(),
+                                .share = given["share"].template as<double>(),
+                                .seeds = given["seeds"].template as<uint32_t>(),
+                                .processes = given["processes"].template as<uint32_t>(),
+                                .settings = given["set"].template as<std::vector<std::string>>(),
+                                .output = given["output"].template as<std::string>(),
+                                .json = given["json"].template as<bool>()};
+    return strengthen(query, posix_file_system(), std::cout);
+  };
+  return verb;
+}
+
 Verbs all_verbs() {
   return {{"train", train_verb()},
           {"check",
@@ -408,6 +446,7 @@ Verbs all_verbs() {
           {"plan", plan_verb()},
           {"compare", compare_verb()},
           {"report", report_verb()},
+          {"strengthen", strengthen_verb()},
           {"doctor", doctor_verb()}};
 }
 

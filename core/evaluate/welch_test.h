@@ -7,6 +7,8 @@
 
 namespace trainhost {
 
+constexpr double kSignificant = 0.05;  // a p below it is taken for more than chance
+
 // Of the results of several seeds.
 struct SampleSummary {
   size_t count = 0;

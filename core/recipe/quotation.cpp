@@ -30,4 +30,10 @@ std::string short_quotation(std::string_view text) {
   return quotation(std::string(text.substr(0, end)) + "...");
 }
 
+std::string toml_key(const std::string &key) {
+  const bool bare =
+      !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
+  return bare ? key : quotation(key);
+}
+
 }  // namespace trainhost

@@ -11,4 +11,7 @@ std::string quotation(std::string_view text);
 // The same, cut after about 40 bytes at a whole character, with "..." inside the quotes.
 std::string short_quotation(std::string_view text);
 
+// Text as a TOML key: bare where that is possible, else quoted.
+std::string toml_key(const std::string &key);
+
 }  // namespace trainhost

@@ -9,12 +9,6 @@
 namespace trainhost {
 namespace {
 
-std::string toml_key(const std::string &key) {
-  const bool bare =
-      !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
-  return bare ? key : quotation(key);
-}
-
 // The shortest text that reads back as the same number, and as a number with a fraction.
 std::string toml_number(double number) {
   char text[32];
