@@ -2,7 +2,6 @@
 import json
 import signal
 import statistics
-import time
 import unittest
 
 from trainhost_run import BIGRAM, RunTest, read_log
@@ -114,10 +113,7 @@ class CompareTest(RunTest):
         first_log = self.scratch / "out" / "base" / "seed-1.log"
         size = first_log.stat().st_size
         process = self.start(*map(str, arguments))
-        deadline = time.monotonic() + 60
-        while "resumed after step" not in first_log.read_text()[size:]:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
+        self.wait_for_text(first_log, "resumed after step", size)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         self.assertEqual(steps(), list(range(1, steps()[-1] + 1)))

@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import signal
-import time
 import unittest
 
 from trainhost_run import RunTest, read_log
@@ -210,15 +209,9 @@ class StrengthenTest(RunTest):
         log = self.scratch / "trial" / "present" / "seed-1.log"
         size = log.stat().st_size
         process = self.start(*map(str, arguments))
-        self.wait_for_log(log, size, "resumed after step")
+        self.wait_for_text(log, "resumed after step", size)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
-
-    def wait_for_log(self, path, size, text):
-        deadline = time.monotonic() + 60
-        while text not in path.read_text()[size:]:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.01)
 
 
 if __name__ == "__main__":

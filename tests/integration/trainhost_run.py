@@ -109,6 +109,13 @@ class RunTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.002)
 
+    def wait_for_text(self, path, text, skip=0):
+        """Until the file says it, after so many characters."""
+        deadline = time.monotonic() + 60
+        while text not in path.read_text()[skip:]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
     @staticmethod
     def free_port():
         with socket.socket() as probe:
