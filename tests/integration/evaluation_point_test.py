@@ -35,14 +35,22 @@ class EvaluationPointTest(RunTest):
         self.trainhost("checkpoints", "consolidate", self.scratch / directory, "--output", output)
         return output.read_bytes()
 
-    def test_a_checkpoint_holds_the_average(self):
-        saved = self.trained("run")
+    def test_every_checkpoint_holds_the_average(self):
+        """Those too that are saved when nothing is evaluated."""
+        self.trained("run", "--set", "checkpoint.keep=20")
+        checkpoints = sorted((self.scratch / "run" / "checkpoints").glob("step-*"))
+        evaluated = {line["step"] for line in read_log(self.scratch / "run" / "log" / "metrics.jsonl") if line["kind"] == "evaluation"}
+        self.assertTrue({int(checkpoint.name[5:]) for checkpoint in checkpoints} - evaluated)
+        for checkpoint in checkpoints:
+            self.assert_holds_the_average(tensors(checkpoint), checkpoint.name)
+
+    def assert_holds_the_average(self, saved, checkpoint):
         for name, average in saved.items():
             if not name.startswith("model."):
                 continue
             newest, trained = (saved[f"optimizer.{name.removeprefix('model.')}.{state}"] for state in ("base", "other_point"))
-            self.assertGreater(numpy.abs(trained - average).max(), 1e-4, name)
-            numpy.testing.assert_allclose(trained, (1 - BETA) * newest + BETA * average, rtol=0, atol=1e-6, err_msg=name)
+            self.assertGreater(numpy.abs(trained - average).max(), 1e-4, f"{checkpoint}: {name}")
+            numpy.testing.assert_allclose(trained, (1 - BETA) * newest + BETA * average, rtol=0, atol=1e-6, err_msg=f"{checkpoint}: {name}")
 
     def test_training_reports_the_loss_of_what_it_saves(self):
         run = self.scratch / "run"
