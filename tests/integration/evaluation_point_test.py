@@ -44,6 +44,15 @@ class EvaluationPointTest(RunTest):
         for checkpoint in checkpoints:
             self.assert_holds_the_average(tensors(checkpoint), checkpoint.name)
 
+    def test_going_back_after_a_fault_goes_back_to_the_average(self):
+        # A learning rate that ruins the parameters: the next step finds it, and both are passed over.
+        ruin = f'[[phase]]\nname = "ruin"\nuntil = "{BORDER + 6} steps"\nschedule.peak_lr = 1e30\n[[phase]]\nname = "annealing"\n'
+        recipe = self.schedule_free("run", **{'[[phase]]\nname = "annealing"\n': ruin, "micro_batch = 256": 'micro_batch = 256\non_nan = "rollback"'})
+        done = self.trainhost("--recipe", recipe, "--set", "checkpoint.every=2 steps", "--set", "checkpoint.keep=99")
+        self.assertIn(f"back to the checkpoint of step {BORDER}, passing over steps {BORDER + 1} to {BORDER + 2}", done.stderr)
+        before, after = (tensors(self.scratch / "run" / "checkpoints" / f"step-{step:09}") for step in (BORDER, BORDER + 2))
+        self.assert_same_weights(before, after)
+
     def assert_holds_the_average(self, saved, checkpoint):
         for name, average in saved.items():
             if not name.startswith("model."):
