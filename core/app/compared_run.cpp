@@ -117,8 +117,7 @@ Result<> ComparedRun::check_same_recipe() const {
   TRAINHOST_TRY(const std::string found, posix_file_system().read(directory_ + "/recipe.toml"));
   if (without_comments(found) == without_comments(resolved_toml(checked_.recipe))) return {};
   return failure(ErrorKind::kRecipe,
-                 fmt::format("{}: holds a run of another recipe than {} with these settings; remove it, or compare in another "
-                             "--output",
+                 fmt::format("{}: holds a run of another recipe than {} with these settings; remove it, or name another --output",
                              directory_, contestant_.recipe));
 }
 
@@ -180,6 +179,7 @@ Result<std::map<std::string, LossPanel>> ComparedRun::finish(const std::string &
     log_info(what + " is finished already");
     return *finished;
   }
+  if (posix_file_system().exists(directory_ + "/recipe.toml")) TRAINHOST_CHECK(check_same_recipe());
   log_info(what + " begins");
   TRAINHOST_CHECK(posix_file_system().create_directories(std::filesystem::path(directory_).parent_path().string()));
   TRAINHOST_CHECK(train(stop, console));

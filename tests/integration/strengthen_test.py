@@ -171,6 +171,15 @@ class StrengthenTest(RunTest):
         self.assertIn("no source is above its target", table.stdout)
         self.assertFalse((self.scratch / "trial" / "proposed").exists())
 
+    def test_another_trial_in_the_same_place_is_refused(self):
+        self.train("run", self.STABLE_MIX, self.MIX)
+        target = ("--target", "signs=0.1", "--seeds", 2)
+        self.strengthen(*target, "--length", "2048 tokens")
+        before = hashes(self.scratch / "trial" / "present" / "seed-1")
+        refused = self.strengthen(*target, "--length", "4096 tokens", expect=78).stderr
+        self.assertRegex(refused, "trial/present/seed-1: holds a run of another recipe .* remove it, or name another --output")
+        self.assertEqual(hashes(self.scratch / "trial" / "present" / "seed-1"), before)
+
     def test_from_any_checkpoint_and_what_is_refused(self):
         self.train("run", self.STABLE_MIX, self.MIX)
         target = ("--target", "signs=0.1")
