@@ -79,6 +79,13 @@ class PluginChoiceTest(RunTest):
         self.assertEqual(self.changes("run"), [])
         self.trainhost("--recipe", recipe)
 
+    def test_a_model_that_learns_otherwise_is_refused(self):
+        recipe = self.recipe("run", model=MINICPM, tokens=2048)
+        self.trainhost("--recipe", recipe)
+        done = self.trainhost("--recipe", recipe, "--set", "model.embeddings_as_matrices=true", expect=78)
+        self.assertIn("was made with another recipe", done.stderr)
+        self.assertIn("is finished already", self.trainhost("--recipe", recipe, "--set", "model.embeddings_as_matrices=false").stderr)
+
     def test_a_folder_of_the_recipe_comes_before_all_others(self):
         mine, other = self.scratch / "mine", self.scratch / "other"
         for folder in (mine, other):

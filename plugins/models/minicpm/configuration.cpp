@@ -34,6 +34,7 @@ Configuration::Configuration(const sdk::Config &config, const th_model_options &
       vocabulary(options.vocabulary_size),
       sequence_length(options.sequence_length),
       tied_embeddings(config.boolean("tied_embeddings")),
+      embeddings_as_matrices(config.boolean("embeddings_as_matrices")),
       rope_theta(config.number("rope_theta")),
       norm_epsilon(config.number("norm_epsilon")),
       scale_emb(config.number("scale_emb")),

@@ -13,7 +13,7 @@ struct Configuration {
 
   int64_t layers, width, heads, kv_heads, feed_forward;
   int64_t vocabulary, sequence_length;
-  bool tied_embeddings;
+  bool tied_embeddings, embeddings_as_matrices;
   double rope_theta, norm_epsilon, scale_emb, scale_depth, dim_model_base, init_std;
 
   int64_t head_dimension() const { return width / heads; }

@@ -6,11 +6,11 @@ namespace trainhost::minicpm {
 
 ParameterList::ParameterList(const Configuration &configuration) : configuration_(configuration) {
   const int64_t vocabulary = configuration.vocabulary, width = configuration.width;
-  const uint32_t embedding = add("embedding.weight", TH_ROLE_EMBEDDING, vocabulary, width);
+  const uint32_t embedding = add_embedding("embedding.weight", TH_ROLE_EMBEDDING);
   add_unit("embedding", {embedding}, width, 0);
   for (int64_t layer = 0; layer < configuration.layers; ++layer) add_block(layer);
   const uint32_t norm = add_norm("head.norm.weight");
-  const uint32_t weight = configuration.tied_embeddings ? embedding : add("head.weight", TH_ROLE_HEAD, vocabulary, width);
+  const uint32_t weight = configuration.tied_embeddings ? embedding : add_embedding("head.weight", TH_ROLE_HEAD);
   add_unit("head", {norm, weight}, 0, 2.0 * static_cast<double>(width * vocabulary));
 }
 
@@ -27,13 +27,23 @@ void ParameterList::add_block(int64_t layer) {
            c.width, 2.0 * static_cast<double>(weights + attention));
 }
 
-// The scaling of MiniCPM (arXiv 2404.06395, table 7): hidden matrices start smaller and learn slower as the model gets wider; the
-// embedding and the head, whose logits are divided by the width instead, do not.
+// The scaling of MiniCPM (arXiv 2404.06395, table 7): 2-D tensors start smaller and learn slower as the model gets wider.
+void ParameterList::scale_with_width(uint32_t parameter) {
+  parameters_[parameter].init_std /= std::sqrt(configuration_.width_ratio());
+  parameters_[parameter].lr_scale = 1 / configuration_.width_ratio();
+}
+
 uint32_t ParameterList::add_matrix(std::string name, int64_t rows, int64_t columns) {
   const uint32_t index = add(std::move(name), TH_ROLE_MATRIX, rows, columns);
   parameters_[index].weight_decay = 1;
-  parameters_[index].init_std /= std::sqrt(configuration_.width_ratio());
-  parameters_[index].lr_scale = 1 / configuration_.width_ratio();
+  scale_with_width(index);
+  return index;
+}
+
+// The table does not say whether these are among the 2-D tensors, so the recipe does.
+uint32_t ParameterList::add_embedding(std::string name, int32_t role) {
+  const uint32_t index = add(std::move(name), role, configuration_.vocabulary, configuration_.width);
+  if (configuration_.embeddings_as_matrices) scale_with_width(index);
   return index;
 }
 

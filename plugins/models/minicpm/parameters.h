@@ -27,9 +27,11 @@ class ParameterList {
  private:
   uint32_t add(std::string name, int32_t role, int64_t rows, int64_t columns);
   uint32_t add_matrix(std::string name, int64_t rows, int64_t columns);
+  uint32_t add_embedding(std::string name, int32_t role);
   uint32_t add_norm(std::string name);
   void add_unit(std::string name, std::vector<uint32_t> parameters, int64_t output_width, double flops_per_token);
   void add_block(int64_t layer);
+  void scale_with_width(uint32_t parameter);
 
   const Configuration &configuration_;
   std::vector<th_parameter_info> parameters_;

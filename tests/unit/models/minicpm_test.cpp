@@ -1,4 +1,7 @@
 // What minicpm says of itself and what it refuses.
+#include <cmath>
+#include <tuple>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +53,25 @@ TEST(Minicpm, ScalesHiddenMatricesWithTheWidth) {
     EXPECT_NEAR(0.01 * info.lr_scale, matrix ? 1.111e-3 : 0.01, 1e-6);
     EXPECT_NEAR(info.init_std, matrix ? 0.03333 : info.role == TH_ROLE_NORM ? 0 : 0.1, 1e-5);
     EXPECT_EQ(info.weight_decay, matrix ? 1 : 0);
+  }
+}
+
+// With m = 2304 / 256 = 9, and with a narrow model's m = 64 / 256.
+TEST(Minicpm, ScalesEmbeddingsAsMatricesWhereTheRecipeSaysSo) {
+  for (const auto &[width, heads, ratio] : {std::tuple{int64_t{2304}, int64_t{36}, 9.0}, std::tuple{int64_t{64}, int64_t{2}, 0.25}}) {
+    for (const bool tied : {true, false}) {
+      const Parameters parameters{{"width", width}, {"heads", heads}, {"tied_embeddings", tied}, {"embeddings_as_matrices", true}};
+      const auto model = *Model::create(plugin_under_test(PluginKind::kModel, "minicpm", parameters), options_for(1000));
+      int embeddings = 0;
+      for (const auto &info : model->parameters()) {
+        const bool embedding = info.role == TH_ROLE_EMBEDDING || info.role == TH_ROLE_HEAD, norm = info.role == TH_ROLE_NORM;
+        embeddings += embedding;
+        EXPECT_DOUBLE_EQ(info.lr_scale, norm ? 1 : 1 / ratio);
+        EXPECT_DOUBLE_EQ(info.init_std, norm ? 0 : 0.1 / std::sqrt(ratio));
+        EXPECT_EQ(info.weight_decay, info.role == TH_ROLE_MATRIX);
+      }
+      EXPECT_EQ(embeddings, tied ? 1 : 2);
+    }
   }
 }
 
