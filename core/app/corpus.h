@@ -11,15 +11,17 @@
 #include "evaluate/held_out_loss.h"
 #include "plugin_host/adapters/dataset_mixer.h"
 #include "plugin_host/registry.h"
+#include "recipe/mix_by_size.h"
 #include "recipe/recipe.h"
 #include "recipe/token_axis.h"
 
 namespace trainhost {
 
-// A recipe that passed all checks, with the plugins it names.
+// A recipe that passed all checks, with the plugins it names. Each phase has its mix.
 struct CheckedRecipe {
   Recipe recipe;
   RecipePlugins plugins;
+  std::vector<SettledMix> settled_mixes = {};  // what its mixes by the model's size came to
 };
 
 // Everything stays where it is once assembled; recipe and axis outlive it.

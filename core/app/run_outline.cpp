@@ -39,16 +39,22 @@ Result<MemoryChoice> choose(const CheckedRecipe &checked, uint32_t processes, co
 
 }  // namespace
 
+Result<OutlinedModel> outline_model(const CheckedRecipe &checked, const TokenAxis &axis) {
+  OutlinedModel outlined;
+  TRAINHOST_TRY(outlined.vocabulary_size, vocabulary_without_data(checked));
+  TRAINHOST_TRY(auto instance, PluginInstance::create(checked.plugins.model, checked.recipe.model.parameters, &axis, {}));
+  const PlannedDevice device = planned_device(checked.recipe);
+  th_model_options options = model_options(axis, outlined.vocabulary_size, {.bfloat16 = device.bfloat16});
+  options.outline = 1;
+  if (device.gpu) options.device_type = TH_DEVICE_CUDA;
+  TRAINHOST_TRY(outlined.model, Model::create(std::move(instance), options));
+  return outlined;
+}
+
 Result<std::unique_ptr<RunOutline>> RunOutline::create(const CheckedRecipe &checked) {
   std::unique_ptr<RunOutline> outline(new RunOutline(checked));
   TRAINHOST_TRY(outline->phases_, PhaseParts::create(checked.recipe, checked.plugins, outline->axis_, {}));
-  TRAINHOST_TRY(outline->vocabulary_size_, vocabulary_without_data(checked));
-  TRAINHOST_TRY(auto instance, PluginInstance::create(checked.plugins.model, checked.recipe.model.parameters, &outline->axis_, {}));
-  th_model_options options =
-      model_options(outline->axis_, outline->vocabulary_size_, {.bfloat16 = planned_device(checked.recipe).bfloat16});
-  options.outline = 1;
-  if (planned_device(checked.recipe).gpu) options.device_type = TH_DEVICE_CUDA;
-  TRAINHOST_TRY(outline->model_, Model::create(std::move(instance), options));
+  TRAINHOST_TRY(outline->outlined_, outline_model(checked, outline->axis_));
   return outline;
 }
 

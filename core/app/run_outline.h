@@ -17,17 +17,25 @@ namespace trainhost {
 // Where the recipe wants to compute: on a GPU also with "auto", where there is one; in bfloat16 also with "auto", where that is a GPU.
 PlannedDevice planned_device(const Recipe &recipe);
 
+// A model that is only described, never run.
+struct OutlinedModel {
+  uint32_t vocabulary_size = 0;
+  std::unique_ptr<Model> model;
+};
+// The model of a recipe; `axis`, the recipe's, outlives it, and the device that the recipe wants need not be here. Errors: the plugins';
+// kRecipe when the vocabulary cannot be told without data.
+Result<OutlinedModel> outline_model(const CheckedRecipe &checked, const TokenAxis &axis);
+
 class RunOutline {
  public:
-  // `checked` outlives it; the device that it wants need not be here. Errors: the plugins'; kRecipe when the vocabulary cannot be told
-  // without data.
+  // `checked` outlives it. Errors: the plugins', and those of outline_model.
   static Result<std::unique_ptr<RunOutline>> create(const CheckedRecipe &checked);
 
   PlannedRun planned(uint32_t processes) const {
     return {.recipe = checked_.recipe,
-            .model = *model_,
+            .model = *outlined_.model,
             .phases = phases_,
-            .vocabulary_size = vocabulary_size_,
+            .vocabulary_size = outlined_.vocabulary_size,
             .processes = processes,
             .device = planned_device(checked_.recipe)};
   }
@@ -38,8 +46,7 @@ class RunOutline {
   const CheckedRecipe &checked_;
   const TokenAxis axis_;
   PhaseParts phases_;
-  uint32_t vocabulary_size_ = 0;
-  std::unique_ptr<Model> model_;
+  OutlinedModel outlined_;
 };
 
 // What each of the processes may use: training.memory, or its share of nine tenths of what `available` bytes give to `shared_by` processes.

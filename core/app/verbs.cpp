@@ -1,7 +1,5 @@
 #include "app/verbs.h"
 
-#include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <new>
 
@@ -11,14 +9,13 @@
 #include "app/check_recipe.h"
 #include "app/check_settings.h"
 #include "app/layer_table.h"
+#include "app/plugin_watch.h"
 #include "app/stop_signal.h"
 #include "app/trained_model.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
-#include "collectives/error_file.h"
 #include "evaluate/epoch_account.h"
 #include "evaluate/layer_probe.h"
-#include "plugin_host/plugin_call.h"
 
 namespace trainhost {
 namespace {
@@ -85,21 +82,15 @@ void print_comparison(const std::vector<Finished> &runs, std::ostream &out) {
   out.flush();
 }
 
-// A call that hangs cannot be ended, but the process can: other ranks, and whoever started it, then know.
-[[noreturn]] void end_now(const Error &error) {
-  write_error_file(error);
-  log_error(error.message);
-  std::_Exit(exit_code(error.kind));
-}
-
-PluginDeadline watch_plugins(const Recipe::Parallel &parallel = {}) {
-  return PluginDeadline(std::chrono::duration<double>(parallel.timeout), end_now);
+void log_mixes(const CheckedRecipe &checked) {
+  for (const SettledMix &mix : checked.settled_mixes) log(mix.outside ? LogLevel::kWarning : LogLevel::kInfo, mix.text);
 }
 
 Result<> train_together(const CheckedRecipe &checked, const std::string &branch_name, const StartOptions &start, Processes &processes) try {
   TRAINHOST_TRY(const std::vector<Branch> branches, branches_named(branch_name, checked.recipe));
   const PluginDeadline deadline = watch_plugins(checked.recipe.parallel);
   const auto console = processes.first() ? open_console() : nullptr;
+  if (processes.first()) log_mixes(checked);
   std::vector<Finished> runs;
   if (branch_name.empty()) {
     TRAINHOST_TRY(runs.emplace_back(), run_to_end("trunk", checked, start, console.get(), processes));
@@ -169,6 +160,10 @@ Result<> check(const RecipeOptions &options, std::ostream &out) {
     out << fmt::format("# phase {}: steps {} to {}, tokens {} to {}, {} sequences of {} tokens a step, {} at a time\n",
                        checked.recipe.phases[phase].name, span.first_step, span.end_step, span.first_token,
                        span.first_token + (span.end_step - span.first_step) * span.shape.tokens(), sequences, sequence_length, at_a_time);
+  }
+  for (const SettledMix &mix : checked.settled_mixes) {
+    out << "# " << mix.text << "\n";
+    if (mix.outside) log_warning(mix.text);
   }
   return {};
 }

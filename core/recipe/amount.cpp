@@ -86,16 +86,20 @@ tl::expected<Amount, std::string> parse_amount(const std::string &text) {
   return refuse(": the suffixes are k, M, G, T, Ki, Mi and Gi");
 }
 
-std::optional<double> parse_bytes(const std::string &text) {
+std::optional<double> parse_count(const std::string &text) {
   std::string_view rest = text;
   const double number = take_number(rest);
   take(rest, " ");
-  if (!std::isfinite(number) || !rest.ends_with('B')) return std::nullopt;
-  rest.remove_suffix(1);
+  if (!std::isfinite(number)) return std::nullopt;
   for (const Suffix &known : kSuffixes) {
     if (rest == known.name) return without_rounding_error(number * known.factor);
   }
   return std::nullopt;
+}
+
+std::optional<double> parse_bytes(const std::string &text) {
+  if (!text.ends_with('B')) return std::nullopt;
+  return parse_count(text.substr(0, text.size() - 1));
 }
 
 }  // namespace trainhost

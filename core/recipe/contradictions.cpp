@@ -95,7 +95,7 @@ class Search {
     placed_ = !refused("run.tokens");
     for (size_t i = 0; i < recipe_.phases.size(); ++i) {
       const std::string path = fmt::format("phase.{}", i);
-      in_mix(*recipe_.phases[i].overrides.mix, path + ".mix");
+      in_mixes(recipe_.phases[i].overrides, path + ".mix");
       placed_ &= has_end(i, path);
       placed_ &= has_batch(i, path);
       in_mix_over(i, path + ".mix_over");
@@ -126,6 +126,11 @@ class Search {
     if (overrides.loss_on != "answers" || refused(path)) return;
     if (std::ranges::any_of(recipe_.sources, [](const Source &source) { return source.loss_on == "answers"; })) return;
     mistakes_.add(position({path}), "`phase.loss_on`: \"answers\" needs a [[source]] with loss_on = \"answers\"");
+  }
+
+  void in_mixes(const Overrides &overrides, const std::string &path) {
+    if (overrides.mix) in_mix(*overrides.mix, path);
+    for (size_t i = 0; i < overrides.mix_by_size.size(); ++i) in_mix(overrides.mix_by_size[i].shares, fmt::format("{}.{}.shares", path, i));
   }
 
   void in_mix(const std::map<std::string, double> &mix, const std::string &path) {

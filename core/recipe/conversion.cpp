@@ -83,6 +83,15 @@ Converted<uint64_t> to_bytes(const Value &value, const std::string &alternative)
   return unlike(fmt::format("an amount of memory such as \"20GiB\" or \"512MB\"{}", alternative), value);
 }
 
+Converted<uint64_t> to_parameter_count(const Value &value) {
+  std::optional<double> count;
+  if (const auto *integer = std::get_if<int64_t>(&value.data)) count = static_cast<double>(*integer);
+  if (const auto *text = std::get_if<std::string>(&value.data)) count = parse_count(*text);
+  if (count && *count == std::floor(*count) && *count >= 1 && *count <= static_cast<double>(kMostParameters))
+    return static_cast<uint64_t>(*count);
+  return unlike(fmt::format("a number of parameters from 1 to {}, such as 36000000 or \"36M\"", kMostParameters), value);
+}
+
 Converted<Amount> to_amount(const Value &value) {
   const auto *text = std::get_if<std::string>(&value.data);
   if (!text) return unlike("an amount such as \"500 steps\", \"2M tokens\" or \"10%\"", value);

@@ -26,6 +26,7 @@ Converted<double> to_share(const Value &value, double minimum, double maximum); 
 Converted<uint64_t> to_tokens(const Value &value, uint64_t minimum, uint64_t maximum, const std::string &alternative = "");
 // "20GiB", "512 MB" or a number of bytes, at least 1.
 Converted<uint64_t> to_bytes(const Value &value, const std::string &alternative = "");
+Converted<uint64_t> to_parameter_count(const Value &value);  // of a model: 36000000 or "36M", at least 1
 Converted<Amount> to_amount(const Value &value);
 Converted<std::string> to_text(const Value &value);
 Converted<std::string> to_name(const Value &value);  // fit to be the name of a folder

@@ -15,12 +15,13 @@ constexpr uint64_t kMostSteps = 1'000'000'000;
 constexpr uint64_t kMostBatchTokens = uint64_t{1} << 31;
 constexpr uint64_t kLongestSequence = uint64_t{1} << 20;
 constexpr uint64_t kMostBytes = uint64_t{1} << 50;
+constexpr uint64_t kMostParameters = 1'000'000'000'000'000;
 constexpr uint64_t kMostOf = 256;  // sources, phases, branches
 constexpr uint64_t kLargestInteger = std::numeric_limits<int64_t>::max();
 
 template <class Fields, class Overrides>
 void visit_overrides(Fields &fields, Overrides &overrides) {
-  fields.mix("mix", overrides.mix);
+  fields.mix("mix", overrides.mix, overrides.mix_by_size);
   fields.amount("mix_over", overrides.mix_over);
   fields.batch("batch", overrides.batch);
   fields.integer("sequence_length", overrides.sequence_length, 2, kLongestSequence);

@@ -82,18 +82,26 @@ void normalise(std::map<std::string, double> &mix) {
   for (auto &[source, share] : mix) share /= sum;
 }
 
+void normalise(Overrides &overrides) {
+  if (overrides.mix) normalise(*overrides.mix);
+  for (SizedMix &row : overrides.mix_by_size) normalise(row.shares);
+}
+
 // Defaults that depend on other keys.
 void complete(Recipe &recipe, const Position &start) {
   if (recipe.phases.empty()) recipe.phases.push_back({"train", std::nullopt, {}, start});
-  std::map<std::string, double> mix;
-  for (const Source &source : recipe.sources) mix[source.name] = 1;
+  Overrides before{.mix = {{}}};
+  for (const Source &source : recipe.sources) before.mix->emplace(source.name, 1);
   for (Phase &phase : recipe.phases) {
-    if (phase.overrides.mix) mix = *phase.overrides.mix;
-    normalise(mix);
-    phase.overrides.mix = mix;
+    Overrides &own = phase.overrides;
+    if (!own.mix && own.mix_by_size.empty()) {
+      own.mix = before.mix;
+      own.mix_by_size = before.mix_by_size;
+    }
+    normalise(own);
+    before = own;
   }
-  for (Branch &branch : recipe.branches)
-    if (branch.overrides.mix) normalise(*branch.overrides.mix);
+  for (Branch &branch : recipe.branches) normalise(branch.overrides);
 }
 
 Recipe read_sections(const Value &root, Reading &reading, Recipe recipe) {

@@ -29,6 +29,9 @@ std::string nearest_name(const std::string &word, const std::vector<std::string>
 // "500 steps", "2M tokens", "8Ki tokens", "10%"; the failure says what was found and expected. Suffixes k M G T, Ki Mi Gi.
 tl::expected<Amount, std::string> parse_amount(const std::string &text);
 
+// "36M", "1.2 G", "500": a number without a unit, the same suffixes. Nothing when it is not such a number.
+std::optional<double> parse_count(const std::string &text);
+
 // "20GiB", "512 MB", "1000B": bytes, the same suffixes. Nothing when it is not such an amount.
 std::optional<double> parse_bytes(const std::string &text);
 

@@ -12,7 +12,10 @@ void lay_over(Parameters &below, const Parameters &above) {
 }
 
 void lay_over(Overrides &below, const Overrides &above) {
-  if (above.mix) below.mix = above.mix;
+  if (above.mix || !above.mix_by_size.empty()) {
+    below.mix = above.mix;
+    below.mix_by_size = above.mix_by_size;
+  }
   if (above.mix_over) below.mix_over = above.mix_over;
   if (above.batch) below.batch = above.batch;
   if (above.sequence_length) below.sequence_length = above.sequence_length;

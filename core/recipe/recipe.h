@@ -90,9 +90,16 @@ struct Batch {
   std::vector<uint64_t> sizes() const;
 };
 
+// A row of a table of mixes: the one for models of so many parameters, without those of embeddings.
+struct SizedMix {
+  uint64_t parameters = 0;
+  std::map<std::string, double> shares;  // as Overrides::mix
+};
+
 // What a phase or branch changes; what it does not name stays as it stands above.
 struct Overrides {
   std::optional<std::map<std::string, double>> mix;  // source name -> share, sums to 1 after normalising
+  std::vector<SizedMix> mix_by_size;                 // in place of `mix` until the model's size is known; rows ascend, see mix_by_size.h
   std::optional<Amount> mix_over;                    // length over which the mix moves from that of the phase before to this one
   std::optional<Batch> batch;
   std::optional<uint32_t> sequence_length;

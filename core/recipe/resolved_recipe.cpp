@@ -38,6 +38,21 @@ std::string toml_levels(const std::vector<Batch::Level> &levels) {
   return "[" + array + "]";
 }
 
+std::string toml_shares(const std::map<std::string, double> &mix) {
+  std::string shares;
+  for (const auto &[source, share] : mix) shares += (shares.empty() ? " " : ", ") + toml_key(source) + " = " + toml_number(share);
+  return "{" + shares + " }";
+}
+
+std::string toml_mixes(const std::vector<SizedMix> &rows) {
+  std::string array;
+  for (const auto &[parameters, shares] : rows) {
+    array +=
+        (array.empty() ? "{ parameters = " : ", { parameters = ") + std::to_string(parameters) + ", shares = " + toml_shares(shares) + " }";
+  }
+  return "[" + array + "]";
+}
+
 std::string toml_batch(const Batch &batch) {
   if (batch.rule == "constant") return std::to_string(batch.tokens);
   if (batch.rule == "levels") return toml_levels(batch.levels);
@@ -106,11 +121,9 @@ class Writer {
     write(key, "{" + pins + (pins.empty() ? "}" : " }"));
   }
   void texts_or_all(const char *key, const std::vector<std::string> &value) { value.empty() ? text(key, "all") : texts(key, value); }
-  void mix(const char *key, const std::optional<std::map<std::string, double>> &value) {
-    if (!value) return;
-    std::string shares;
-    for (const auto &[source, share] : *value) shares += (shares.empty() ? " " : ", ") + toml_key(source) + " = " + toml_number(share);
-    write(key, "{" + shares + " }");
+  void mix(const char *key, const std::optional<std::map<std::string, double>> &value, const std::vector<SizedMix> &by_size) {
+    if (!by_size.empty()) return write(key, toml_mixes(by_size));
+    if (value) write(key, toml_shares(*value));
   }
   void batch(const char *key, const Batch &value) { write(key, toml_batch(value)); }
   void batch(const char *key, const std::optional<Batch> &value) {

@@ -165,17 +165,49 @@ void TableReader::pins(const std::string &key, std::map<std::string, std::string
   }
 }
 
-void TableReader::mix(const std::string &key, std::optional<std::map<std::string, double>> &out) {
+void TableReader::mix(const std::string &key, std::optional<std::map<std::string, double>> &out, std::vector<SizedMix> &by_size) {
   const Value *value = take(key);
   if (!value) return;
-  const auto *table = std::get_if<Table>(&value->data);
-  if (!table) return refuse(key, *value, unlike("a table of shares such as { english = 0.7, code = 0.3 }", *value).value());
-  out.emplace();
+  if (std::holds_alternative<Array>(value->data)) return read_sized_mixes(key, *value, by_size);
+  if (std::holds_alternative<Table>(value->data)) return read_shares(key, *value, out.emplace());
+  refuse(key, *value,
+         unlike("a table of shares such as { english = 0.7, code = 0.3 }, or an array of them by the model's size", *value).value());
+}
+
+void TableReader::read_shares(const std::string &key, const Value &value, std::map<std::string, double> &out) {
+  const auto *table = std::get_if<Table>(&value.data);
+  if (!table) return refuse(key, value, unlike("a table of shares such as { english = 0.7, code = 0.3 }", value).value());
   for (const auto &[source, share] : *table) {
     reading_.given.emplace(below(below(path_, key), source), share.key_position);
-    double &place = (*out)[source] = NAN;  // while refused: then the sum says nothing
+    double &place = out[source] = NAN;  // while refused: then the sum says nothing
     convert_into(place, below(key, source), share, [](const Value &number) { return to_number(number, 0, kLargestShare); });
   }
+}
+
+void TableReader::read_sized_mixes(const std::string &key, const Value &value, std::vector<SizedMix> &out) {
+  const Array &rows = std::get<Array>(value.data);
+  if (rows.size() < 2 || rows.size() > kMostOf)
+    return refuse(key, value, fmt::format("a table by the model's size has from 2 to {} rows, found {}", kMostOf, rows.size()));
+  for (const Value &element : rows) {
+    const std::string path = fmt::format("{}.{}", below(path_, key), out.size());
+    const uint64_t before = out.empty() ? 0 : out.back().parameters;
+    SizedMix &row = out.emplace_back();
+    read_sized_mix(key, element, path, row);
+    if (row.parameters == 0 || row.parameters > before) continue;
+    reading_.mistakes.add(reading_.given.at(path + ".parameters"),
+                          fmt::format("`{}.parameters`: rows ascend; expected more than the {} of the row before, found {}",
+                                      below(name_, key), before, row.parameters));
+  }
+}
+
+void TableReader::read_sized_mix(const std::string &key, const Value &value, const std::string &path, SizedMix &out) {
+  if (!std::holds_alternative<Table>(value.data))
+    return refuse(key, value, unlike("a row such as { parameters = \"36M\", shares = { english = 0.7, code = 0.3 } }", value).value());
+  TableReader row(value, below(name_, key), path, reading_);
+  for (const char *required : {"parameters", "shares"}) row.require(required);
+  row.read("parameters", out.parameters, to_parameter_count);
+  if (const Value *shares = row.take("shares")) row.read_shares("shares", *shares, out.shares);
+  row.finish();
 }
 
 Batch TableReader::read_batch(const std::string &key, const Value &value) {

@@ -59,14 +59,15 @@ class TableReader {
   void bytes_or_auto(const std::string &key, uint64_t &out);                                       // likewise
   void recompute(const std::string &key, std::optional<uint32_t> &out);                            // "auto" is nothing, see Recipe
   void texts(const std::string &key, std::vector<std::string> &out);
-  void texts_or_all(const std::string &key, std::vector<std::string> &out);             // "all" is none
-  void name(const std::string &key, std::string &out);                                  // required
-  void reference(const std::string &key, std::string &out);                             // required; what it refers to is checked later
-  void directory(const std::string &key, std::string &out);                             // absolute, ${NAME} expanded
-  void paths(const std::string &key, std::vector<std::string> &out);                    // the same; required, at least one
-  void folders(const std::string &key, std::vector<std::string> &out);                  // the same; may be none
-  void pins(const std::string &key, std::map<std::string, std::string> &out);           // id -> the digits after "sha256:"
-  void mix(const std::string &key, std::optional<std::map<std::string, double>> &out);  // shares as written
+  void texts_or_all(const std::string &key, std::vector<std::string> &out);    // "all" is none
+  void name(const std::string &key, std::string &out);                         // required
+  void reference(const std::string &key, std::string &out);                    // required; what it refers to is checked later
+  void directory(const std::string &key, std::string &out);                    // absolute, ${NAME} expanded
+  void paths(const std::string &key, std::vector<std::string> &out);           // the same; required, at least one
+  void folders(const std::string &key, std::vector<std::string> &out);         // the same; may be none
+  void pins(const std::string &key, std::map<std::string, std::string> &out);  // id -> the digits after "sha256:"
+  // Shares as written, or a table of them by the model's size.
+  void mix(const std::string &key, std::optional<std::map<std::string, double>> &out, std::vector<SizedMix> &by_size);
   void batch(const std::string &key, auto &out) {
     if (const Value *value = take(key)) out = read_batch(key, *value);
   }
@@ -93,6 +94,9 @@ class TableReader {
   }
   void read_paths(const std::string &key, const Array &array, std::vector<std::string> &out);
   void require(const std::string &key);
+  void read_shares(const std::string &key, const Value &value, std::map<std::string, double> &out);
+  void read_sized_mixes(const std::string &key, const Value &value, std::vector<SizedMix> &out);
+  void read_sized_mix(const std::string &key, const Value &value, const std::string &path, SizedMix &out);
   Batch read_batch(const std::string &key, const Value &value);
   Batch read_levels(const std::string &key, const Array &levels);
   Batch read_rule(const std::string &key, const Value &rule);

@@ -137,6 +137,17 @@ double Model::forward_flops_per_token() const {
   return flops;
 }
 
+uint64_t Model::parameters_without_embeddings() const {
+  uint64_t count = 0;
+  for (const th_parameter_info &info : parameters_) {
+    if (info.role == TH_ROLE_EMBEDDING || info.role == TH_ROLE_HEAD) continue;
+    uint64_t elements = 1;
+    for (int32_t i = 0; i < info.rank; ++i) elements *= static_cast<uint64_t>(info.shape[i]);
+    count += elements;
+  }
+  return count;
+}
+
 Result<> Model::check(th_status status, std::string_view call, uint32_t unit) const {
   if (status == TH_OK) return plugin_->check(status, call);
   return plugin_->check(status, fmt::format("{} of unit {} \"{}\"", call, unit, view(units_[unit].name)));

@@ -27,6 +27,8 @@ class Model {
   std::span<const th_parameter_info> parameters() const { return parameters_; }
   std::span<const th_unit_info> units() const { return units_; }
   double forward_flops_per_token() const;  // of all units
+  // What scaling laws call a model's size: the elements of all parameters but embeddings and heads, which grow with the vocabulary.
+  uint64_t parameters_without_embeddings() const;
   const Manifest &manifest() const { return plugin_->manifest(); }
 
   // The slots of kinds/model.h; errors name the unit. One thread.

@@ -41,5 +41,13 @@ TEST(Amount, SaysWhatItFoundAndExpected) {
   EXPECT_EQ(parse_amount(std::string(1000, 'x')).error(), expected + "\"" + std::string(40, 'x') + "...\"");
 }
 
+TEST(Count, HasASuffixAndNoUnit) {
+  EXPECT_EQ(parse_count("500"), 500);
+  EXPECT_EQ(parse_count("9.4M"), 9'400'000);
+  EXPECT_EQ(parse_count("1.2 G"), 1'200'000'000);
+  EXPECT_EQ(parse_count("1Ki"), 1024);
+  for (const char *text : {"", "M", "-1", "36M tokens", "1e6", "36B", "36m", "10%"}) EXPECT_EQ(parse_count(text), std::nullopt) << text;
+}
+
 }  // namespace
 }  // namespace trainhost

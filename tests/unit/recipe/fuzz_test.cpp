@@ -37,6 +37,7 @@ mix = { english = 0.7, questions = 0.3 }
 batch = "8Ki tokens"
 [[phase]]
 name = "annealing"
+mix = [{ parameters = "9.4M", shares = { english = 1 } }, { parameters = 500000000, shares = { english = 0.5, questions = 0.5 } }]
 optimizer.beta2 = 0.99
 [checkpoint]
 always_keep = ["end of stable"]

@@ -422,6 +422,45 @@ TEST_F(Reader, ReadsBatchesThatGrowAndWritesThemBack) {
   EXPECT_EQ(again.phases[3].overrides.batch->every->value, 7);
 }
 
+TEST_F(Reader, ReadsMixesByTheSizeOfTheModelAndWritesThemBack) {
+  const std::string text =
+      kSource +
+      "[[source]]\nname = \"code\"\npaths = [\"b\"]\n"
+      "[[phase]]\nname = \"a\"\nuntil = \"30%\"\nmix = [{ parameters = \"9.4M\", shares = { english = 3, code = 1 } },\n"
+      "  { parameters = 500000000, shares = { code = 1 } }]\n"
+      "[[phase]]\nname = \"b\"\nuntil = \"60%\"\n[[phase]]\nname = \"c\"\nmix = { code = 9 }\n"
+      "[[branch]]\nname = \"same\"\nfrom = \"end of a\"\nmix = { english = 1 }\n"
+      "[[branch]]\nname = \"sized\"\nfrom = \"end of a\"\n"
+      "mix = [{ parameters = 1, shares = { english = 1, code = 1 } }, { parameters = 2, shares = { english = 1 } }]\n";
+  const Recipe recipe = read_text(text);
+  for (const size_t phase : {0, 1}) {  // the second has what the first has
+    const Overrides &overrides = recipe.phases[phase].overrides;
+    EXPECT_FALSE(overrides.mix);
+    ASSERT_EQ(overrides.mix_by_size.size(), 2u);
+    EXPECT_EQ(overrides.mix_by_size[0].parameters, 9'400'000u);
+    EXPECT_EQ(overrides.mix_by_size[0].shares, (std::map<std::string, double>{{"code", 0.25}, {"english", 0.75}}));
+    EXPECT_EQ(overrides.mix_by_size[1].parameters, 500'000'000u);
+    EXPECT_EQ(overrides.mix_by_size[1].shares, (std::map<std::string, double>{{"code", 1}}));
+  }
+  EXPECT_EQ(recipe.phases[2].overrides.mix, (std::map<std::string, double>{{"code", 1}}));
+  EXPECT_TRUE(recipe.phases[2].overrides.mix_by_size.empty());
+
+  const Recipe same = branch_recipe(recipe, recipe.branches[0]), sized = branch_recipe(recipe, recipe.branches[1]);
+  EXPECT_EQ(same.phases[1].overrides.mix, (std::map<std::string, double>{{"english", 1}}));
+  EXPECT_TRUE(same.phases[1].overrides.mix_by_size.empty());
+  EXPECT_FALSE(sized.phases[2].overrides.mix);
+  EXPECT_EQ(sized.phases[2].overrides.mix_by_size[0].shares.at("code"), 0.5);
+  EXPECT_EQ(sized.phases[0].overrides.mix_by_size[0].shares.at("code"), 0.25);
+
+  const Recipe again = read_text(resolved_toml(recipe));
+  EXPECT_EQ(resolved_toml(again), without_marks(resolved_toml(recipe)));
+  EXPECT_EQ(training_fingerprint(again), training_fingerprint(recipe));
+  // A fixed mix on the command line takes the table's place.
+  const Recipe fixed = read_text(text, {"phase.a.mix={code=1}"});
+  EXPECT_EQ(fixed.phases[1].overrides.mix, (std::map<std::string, double>{{"code", 1}}));
+  EXPECT_TRUE(fixed.phases[1].overrides.mix_by_size.empty());
+}
+
 TEST_F(Reader, LaysABranchOverThePhasesAfterIt) {
   const std::string text = kSource +
                            "[[phase]]\nname = \"warm\"\nuntil = \"10%\"\n[[phase]]\nname = \"stable\"\nuntil = \"90%\"\n"
