@@ -10,39 +10,42 @@
 namespace trainhost {
 namespace {
 
-using Shapes = std::map<std::string, StoredTensors::Shape>;
+using Tensors = std::map<std::string, StoredTensors::Tensor>;
 
 // What one checkpoint has of the parameters and another has not, or has in another shape; empty: nothing.
-std::string difference(const std::string &one, const Shapes &shapes, const std::string &other, const Shapes &other_shapes) {
-  for (const auto &[name, shape] : shapes) {
+std::string difference(const std::string &one, const Tensors &tensors, const std::string &other, const Tensors &other_tensors) {
+  for (const auto &[name, tensor] : tensors) {
     if (!name.starts_with(manifest::kModelPrefix)) continue;
-    const auto found = other_shapes.find(name);
-    if (found == other_shapes.end()) return one + " has tensor \"" + name + "\", and " + other + " has not";
-    if (found->second != shape) {
-      return "tensor \"" + name + "\" has shape " + shape_text(shape) + " in " + one + ", and " + shape_text(found->second) + " in " +
-             other;
+    const auto found = other_tensors.find(name);
+    if (found == other_tensors.end()) return one + " has tensor \"" + name + "\", and " + other + " has not";
+    if (found->second.shape != tensor.shape) {
+      return "tensor \"" + name + "\" has shape " + shape_text(tensor.shape) + " in " + one + ", and " + shape_text(found->second.shape) +
+             " in " + other;
     }
   }
   return {};
 }
 
 Result<> check_alike(const std::string &path, const StoredTensors &stored, const std::string &last_path, const StoredTensors &last) {
-  std::string found = difference(path, stored.shapes(), last_path, last.shapes());
-  if (found.empty()) found = difference(last_path, last.shapes(), path, stored.shapes());
+  std::string found = difference(path, stored.tensors(), last_path, last.tensors());
+  if (found.empty()) found = difference(last_path, last.tensors(), path, stored.tensors());
   if (found.empty() && stored.manifest().fingerprints.tokenizer != last.manifest().fingerprints.tokenizer)
     found = path + " was trained with another tokenizer than " + last_path;
   if (found.empty()) return {};
   return failure(ErrorKind::kRecipe, found + "; only checkpoints of one model can be averaged");
 }
 
+// Of parameters, which are float32.
 ElementSource weighted_sum(std::vector<ElementSource> sources, std::vector<double> weights) {
-  return [sources = std::move(sources), weights = std::move(weights)](std::span<float> out) -> Result<> {
-    std::vector<double> sums(out.size());
+  return [sources = std::move(sources), weights = std::move(weights)](std::span<std::byte> out) -> Result<> {
+    std::vector<float> values(out.size() / sizeof(float));
+    std::vector<double> sums(values.size());
     for (size_t i = 0; i < sources.size(); ++i) {
-      TRAINHOST_CHECK(sources[i](out));
-      for (size_t e = 0; e < out.size(); ++e) sums[e] += weights[i] * static_cast<double>(out[e]);
+      TRAINHOST_CHECK(sources[i](std::as_writable_bytes(std::span(values))));
+      for (size_t e = 0; e < values.size(); ++e) sums[e] += weights[i] * static_cast<double>(values[e]);
     }
-    std::ranges::transform(sums, out.begin(), [](double sum) { return static_cast<float>(sum); });
+    std::ranges::transform(sums, values.begin(), [](double sum) { return static_cast<float>(sum); });
+    std::ranges::copy(std::as_bytes(std::span(values)), out.begin());
     return {};
   };
 }
@@ -65,9 +68,9 @@ Result<CheckpointManifest> average_checkpoints(FileSystem &files, const std::vec
   for (size_t i = 0; i < stored.size(); ++i) TRAINHOST_CHECK(check_alike(checkpoints[i].path, stored[i], checkpoints.back().path, last));
 
   std::vector<MadeTensor> tensors;
-  for (const auto &[name, shape] : last.shapes()) {
+  for (const auto &[name, tensor] : last.tensors()) {
     const bool averaged = name.starts_with(manifest::kModelPrefix);
-    tensors.push_back({.name = name, .shape = shape, .read = [&stored, &last, &weights, &name, averaged] {
+    tensors.push_back({.name = name, .type = tensor.type, .shape = tensor.shape, .read = [&stored, &last, &weights, &name, averaged] {
                          if (!averaged) return last.read(name);
                          std::vector<ElementSource> sources;
                          for (const StoredTensors &checkpoint : stored) sources.push_back(checkpoint.read(name));

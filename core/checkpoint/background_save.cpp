@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/log.h"
 
@@ -60,26 +61,28 @@ Result<> BackgroundSave::finish() {
 
 // Copies everything. False when there is no memory for it.
 bool BackgroundSave::freeze(const CheckpointContents &contents) {
-  size_t elements = 0;
-  for (const NamedTensor &tensor : contents.tensors) elements += tensor.values.size();
-  if (!reserve(elements)) return false;
+  const auto taken = [](const NamedTensor &tensor) {  // whole floats, where the next one may begin
+    return (tensor.values.bytes().size() + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+  };
+  size_t bytes = 0;
+  for (const NamedTensor &tensor : contents.tensors) bytes += taken(tensor);
+  if (!reserve(bytes)) return false;
   frozen_ = contents;
-  auto place = copy_.items();
+  std::byte *place = copy_.data();
   for (NamedTensor &tensor : frozen_.tensors) {
-    std::copy(tensor.values.begin(), tensor.values.end(), place.begin());
-    tensor.values = place.first(tensor.values.size());
-    place = place.subspan(tensor.values.size());
+    std::ranges::copy(tensor.values.bytes(), place);
+    tensor.values = {tensor.values.type(), std::exchange(place, place + taken(tensor)), tensor.values.size()};
   }
   return true;
 }
 
 // The system's promise of memory is checked against what it has, because it breaks the promise by ending processes.
-bool BackgroundSave::reserve(size_t elements) {
-  if (copy_.size() >= elements) return true;
-  copy_ = Buffer<float>();
-  if (available_bytes_() < elements * sizeof(float)) return false;
+bool BackgroundSave::reserve(size_t bytes) {
+  if (copy_.size() >= bytes) return true;
+  copy_ = Buffer<std::byte>();
+  if (available_bytes_() < bytes) return false;
   try {
-    copy_ = Buffer<float>(elements);
+    copy_ = Buffer<std::byte>(bytes);
   } catch (const std::bad_alloc &) {  // the buffer's only way to say so
     return false;
   }

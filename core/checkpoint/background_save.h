@@ -68,7 +68,7 @@ class BackgroundSave {
   using Clock = std::chrono::steady_clock;
 
   bool freeze(const CheckpointContents &contents);
-  bool reserve(size_t elements);
+  bool reserve(size_t bytes);
   Outcome write(const PreparedCheckpoint &prepared, const Retention &retention);
   Result<> report(const Outcome &outcome);
 
@@ -77,7 +77,7 @@ class BackgroundSave {
   Announce announce_;
   std::function<uint64_t()> available_bytes_;
 
-  Buffer<float> copy_;
+  Buffer<std::byte> copy_;
   CheckpointContents frozen_;  // its tensors lie in copy_
   uint64_t step_ = 0;
   Clock::time_point started_;

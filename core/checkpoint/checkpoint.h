@@ -13,17 +13,18 @@
 #include "base/status.h"
 #include "checkpoint/run_lock.h"  // whoever opens a checkpoint directory for writing holds the run's lock
 #include "collectives/process_group.h"
+#include "tensor/element_span.h"
 
 namespace trainhost {
 
 struct CheckpointManifest;
 struct PreparedCheckpoint;
 
-// A float32 tensor in host memory, or a piece of one; owned by the caller.
+// A tensor in host memory, or a piece of one; owned by the caller. Parameters are float32.
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;  // of the whole tensor
-  std::span<float> values;     // elements [begin, begin + values.size()) of the row-major whole
+  ElementSpan values;          // elements [begin, begin + values.size()) of the row-major whole
   uint64_t begin = 0;
 };
 
@@ -101,8 +102,8 @@ class CheckpointDirectory {
   // Fills the given tensors and returns the rest (without tensors). Each rank gives the pieces that it wants, however they were cut when
   // they were saved and by how many processes; together they must be all of the checkpoint in `scope`, and ranks may want the same. Every
   // byte is verified before a tensor is touched, and each block of a tensor again as it arrives. kData names file and fault. kRecipe, with
-  // both values, for names, shapes or fingerprints that differ, and for a checkpoint of a newer trainhost; kInternal when a part of a
-  // tensor is wanted by no rank. A fingerprint, or kind of plugin, that `expected` leaves empty is not compared.
+  // both values, for names, shapes, types or fingerprints that differ, and for a checkpoint of a newer trainhost; kInternal when a part of
+  // a tensor is wanted by no rank. A fingerprint, or kind of plugin, that `expected` leaves empty is not compared.
   Result<CheckpointContents> load(const std::string &path, std::span<NamedTensor> tensors, const Fingerprints &expected,
                                   LoadScope scope = LoadScope::kEverything) const;
 

@@ -12,6 +12,7 @@
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/manifest_format.h"
+#include "checkpoint/safetensors_format.h"
 #include "checkpoint/shard.h"
 #include "collectives/agreement.h"
 
@@ -83,7 +84,7 @@ struct Want {
 struct Read {
   size_t file, place;
   uint64_t begin;  // in the whole tensor
-  std::span<float> out;
+  std::span<std::byte> out;
 };
 
 // One rank's part of a load.
@@ -156,9 +157,15 @@ class Loading {
         return failure(ErrorKind::kRecipe, path_ + ": tensor \"" + wanted.name + "\" has shape " + shape_text(first.shape) +
                                                ", in this run it has " + shape_text(wanted.shape));
       }
+      if (first.type != wanted.type) {
+        return failure(ErrorKind::kRecipe,
+                       fmt::format("{}: tensor \"{}\" is {}, in this run it is {}; use the optimizer settings of that run", path_,
+                                   wanted.name, safetensors::dtype_of(first.type), safetensors::dtype_of(wanted.type)));
+      }
       for (const StoredPiece &source : stored->second.pieces) {
         const uint64_t begin = std::max(wanted.begin, source.piece->begin), end = std::min(wanted.end(), source.piece->end());
-        if (begin < end) reads_.push_back({source.file, source.place, begin, tensor.values.subspan(begin - wanted.begin, end - begin)});
+        if (begin >= end) continue;
+        reads_.push_back({source.file, source.place, begin, tensor.values.subspan(begin - wanted.begin, end - begin).bytes()});
       }
       wants.push_back({.tensor = stored->second.number, .begin = wanted.begin, .count = wanted.count});
     }

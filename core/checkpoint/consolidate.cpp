@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "checkpoint/manifest_format.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_format.h"
 #include "checkpoint/stored_tensors.h"
 
 namespace trainhost {
@@ -15,9 +16,10 @@ namespace {
 // The layout of the file: parameters under the model plugin's names.
 Result<SafetensorsLayout> lay_out(const StoredTensors &parameters) {
   std::vector<SafetensorsTensor> descriptions;
-  for (const auto &[name, shape] : parameters.shapes())
-    descriptions.push_back(
-        {.name = name.substr(manifest::kModelPrefix.size()), .dtype = std::string(manifest::kTensorDtype), .shape = shape});
+  for (const auto &[name, tensor] : parameters.tensors())
+    descriptions.push_back({.name = name.substr(manifest::kModelPrefix.size()),
+                            .dtype = std::string(safetensors::dtype_of(tensor.type)),
+                            .shape = tensor.shape});
   return lay_out_safetensors(std::move(descriptions));
 }
 
@@ -48,8 +50,8 @@ Result<std::string> write(FileSystem &files, const std::string &path, const Stor
   TRAINHOST_CHECK(append(layout.header));
   for (const SafetensorsTensor &tensor : layout.tensors) {
     const ElementSource source = parameters.read(std::string(manifest::kModelPrefix) + tensor.name);
-    TRAINHOST_CHECK(for_each_part((tensor.end - tensor.begin) / sizeof(float), source, [&](std::span<const float> part) {
-      return append({reinterpret_cast<const char *>(part.data()), part.size_bytes()});
+    TRAINHOST_CHECK(for_each_part(tensor.end - tensor.begin, source, [&](std::span<const std::byte> part) {
+      return append({reinterpret_cast<const char *>(part.data()), part.size()});
     }));
   }
   TRAINHOST_CHECK(file->sync());

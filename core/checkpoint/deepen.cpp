@@ -68,8 +68,8 @@ Result<> check(const LayerNames &names, const Deepening &deepening) {
 }
 
 ElementSource zeros() {
-  return [](std::span<float> out) -> Result<> {
-    std::ranges::fill(out, 0.0F);
+  return [](std::span<std::byte> out) -> Result<> {  // of any type
+    std::ranges::fill(out, std::byte{0});
     return {};
   };
 }
@@ -88,10 +88,10 @@ bool is_zeroed(std::string_view rest, const LayerNames &names, const Deepening &
 
 Result<LayerNames> find_layers(const StoredTensors &stored, const std::string &checkpoint) {
   std::map<std::string, Layers, std::less<>> series;
-  for (const auto &[tensor, shape] : stored.shapes()) {
+  for (const auto &[tensor, described] : stored.tensors()) {
     if (!tensor.starts_with(manifest::kModelPrefix)) continue;
     if (const auto name = numbered(std::string_view(tensor).substr(manifest::kModelPrefix.size())))
-      series[std::string(name->prefix)][name->layer].emplace(name->rest, shape);
+      series[std::string(name->prefix)][name->layer].emplace(name->rest, described.shape);
   }
   const auto refuse = [&](const std::string &found) { return failure(ErrorKind::kUsage, checkpoint + ": " + found); };
   if (series.empty()) return refuse("its parameters are not numbered by layer, as \"block.0.norm.weight\", so no layer can be copied");
@@ -105,16 +105,18 @@ Result<LayerNames> find_layers(const StoredTensors &stored, const std::string &c
 Result<std::vector<MadeTensor>> deepen(const StoredTensors &stored, const LayerNames &names, const Deepening &deepening) {
   TRAINHOST_CHECK(check(names, deepening));
   std::vector<MadeTensor> tensors;
-  for (const auto &[tensor, shape] : stored.shapes()) {
+  for (const auto &[tensor, described] : stored.tensors()) {
+    const auto &[shape, type] = described;
     const auto original = [&stored, &tensor] { return stored.read(tensor); };
     const size_t kind = tensor.find('.') + 1;  // behind "model." or "optimizer."
     const auto name = numbered(std::string_view(tensor).substr(kind));
     if (!name || name->prefix != names.prefix) {
-      tensors.push_back({.name = tensor, .shape = shape, .read = original});
+      tensors.push_back({.name = tensor, .type = type, .shape = shape, .read = original});
       continue;
     }
     const auto add = [&](uint64_t layer, std::function<ElementSource()> read) {
       tensors.push_back({.name = fmt::format("{}{}{}{}", tensor.substr(0, kind), names.prefix, layer, name->rest),
+                         .type = type,
                          .shape = shape,
                          .read = std::move(read)});
     };

@@ -8,6 +8,7 @@
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest_format.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_format.h"
 #include "checkpoint/shard.h"
 
 namespace trainhost {
@@ -22,7 +23,7 @@ Result<std::vector<MadeShard>> lay_out(const std::vector<MadeTensor> &tensors) {
   std::vector<SafetensorsTensor> parameters, others;
   for (const MadeTensor &tensor : tensors)
     (tensor.name.starts_with(manifest::kModelPrefix) ? parameters : others)
-        .push_back({.name = tensor.name, .dtype = std::string(manifest::kTensorDtype), .shape = tensor.shape});
+        .push_back({.name = tensor.name, .dtype = std::string(safetensors::dtype_of(tensor.type)), .shape = tensor.shape});
   std::vector<MadeShard> shards;
   for (auto &[part, contents] : {std::pair(manifest::kModelShard, &parameters), std::pair(manifest::kStateShard, &others)}) {
     if (contents->empty()) continue;
@@ -35,22 +36,18 @@ Result<std::vector<MadeShard>> lay_out(const std::vector<MadeTensor> &tensors) {
 // Writes the files of a checkpoint one after another and notes them in its manifest.
 class MadeCheckpointWriter {
  public:
-  MadeCheckpointWriter(FileSystem &files, std::string directory, CheckpointManifest &manifest, uint64_t total,
+  // in_blocks: whether the manifest's version has a hash for each block of a tensor.
+  MadeCheckpointWriter(FileSystem &files, std::string directory, CheckpointManifest &manifest, bool in_blocks, uint64_t total,
                        const WriteProgress &progress)
-      : files_(files), directory_(std::move(directory)), manifest_(manifest), total_(total), progress_(progress) {}
+      : files_(files), directory_(std::move(directory)), manifest_(manifest), in_blocks_(in_blocks), total_(total), progress_(progress) {}
 
   Result<> write(const MadeShard &shard, const std::map<std::string_view, const MadeTensor *> &tensors) {
     TRAINHOST_TRY(file_, files_.create(directory_ + "/" + shard.name));
     TRAINHOST_CHECK(append(shard.layout.header));
     for (const SafetensorsTensor &tensor : shard.layout.tensors) {
-      const MadeTensor &made = *tensors.at(tensor.name);
-      const TensorPiece piece{.name = made.name, .shape = made.shape, .begin = 0, .count = (tensor.end - tensor.begin) / sizeof(float)};
-      Sha256 hash;
-      TRAINHOST_CHECK(for_each_part(piece.count, made.read(), [&](std::span<const float> part) -> Result<> {
-        hash.update(std::as_bytes(part));
-        return append({reinterpret_cast<const char *>(part.data()), part.size_bytes()});
-      }));
-      manifest_.tensors.push_back({.piece = piece, .file = shard.name, .sha256 = {hash.finish()}});
+      TRAINHOST_TRY(ManifestTensor written, write(*tensors.at(tensor.name), tensor.end - tensor.begin));
+      written.file = shard.name;
+      manifest_.tensors.push_back(std::move(written));
     }
     TRAINHOST_CHECK(file_->sync());
     TRAINHOST_CHECK(file_->close());
@@ -59,6 +56,22 @@ class MadeCheckpointWriter {
   }
 
  private:
+  Result<ManifestTensor> write(const MadeTensor &made, uint64_t bytes) {
+    const uint64_t each = bytes_per_element(made.type), block = in_blocks_ ? manifest::kBlockElements * each : bytes;
+    ManifestTensor written{
+        .piece = {.name = made.name, .type = made.type, .shape = made.shape, .begin = 0, .count = bytes / each}, .file = {}, .sha256 = {}};
+    Sha256 hash;
+    uint64_t done = 0;
+    TRAINHOST_CHECK(for_each_part(bytes, made.read(), [&](std::span<const std::byte> part) -> Result<> {
+      if (done > 0 && done % block == 0) written.sha256.push_back(std::exchange(hash, {}).finish());  // a block is whole parts
+      hash.update(part);
+      done += part.size();
+      return append({reinterpret_cast<const char *>(part.data()), part.size()});
+    }));
+    written.sha256.push_back(hash.finish());
+    return written;
+  }
+
   Result<> append(std::string_view bytes) {
     hash_.update(bytes);
     TRAINHOST_CHECK(file_->append(bytes));
@@ -69,6 +82,7 @@ class MadeCheckpointWriter {
   FileSystem &files_;
   const std::string directory_;
   CheckpointManifest &manifest_;
+  const bool in_blocks_;
   const uint64_t total_;
   const WriteProgress &progress_;
   std::unique_ptr<WritableFile> file_;
@@ -109,7 +123,8 @@ Result<CheckpointManifest> write_made_checkpoint(FileSystem &files, const std::s
   for (const MadeTensor &tensor : tensors) by_name[tensor.name] = &tensor;
   const std::string directory = folder + "/" + checkpoint_name(manifest.step);
   TRAINHOST_CHECK(files.create_directories(directory));
-  MadeCheckpointWriter writer(files, directory, manifest, bytes, progress);
+  const bool in_blocks = !std::ranges::all_of(tensors, [](const auto &tensor) { return tensor.type == ElementType::kFloat32; });
+  MadeCheckpointWriter writer(files, directory, manifest, in_blocks, bytes, progress);
   for (const MadeShard &shard : shards) TRAINHOST_CHECK(writer.write(shard, by_name));
   TRAINHOST_TRY(const std::string text, encode_manifest(manifest));
   TRAINHOST_CHECK(write_atomically(files, directory + "/" + std::string(manifest::kFileName), text));

@@ -16,6 +16,7 @@ namespace trainhost {
 // A tensor that comes to be while it is written.
 struct MadeTensor {
   std::string name;
+  ElementType type = ElementType::kFloat32;
   std::vector<int64_t> shape;
   std::function<ElementSource()> read;  // its elements from the first on
 };

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "checkpoint/checkpoint_name.h"
 #include "checkpoint/manifest_format.h"
+#include "checkpoint/safetensors_format.h"
 #include "checkpoint/strict_json.h"
 
 namespace trainhost {
@@ -63,6 +64,12 @@ class Fields {
         shape.push_back(dimension.get<int64_t>());
     }
     return shape;
+  }
+  ElementType element_type(const char *name) {
+    const std::string dtype = text(name);
+    const auto type = safetensors::element_type_of(dtype);
+    if (!type) refuse(std::string("\"") + name + "\" of " + place_ + " is " + json(dtype).dump() + ", expected F32 or BF16");
+    return type.value_or(ElementType::kFloat32);
   }
   void refuse(std::string fault) {
     if (fault_.empty()) fault_ = std::move(fault);
@@ -152,6 +159,9 @@ ManifestTensor decode_tensor(const json &item, uint64_t version, std::string &fa
     tensor.sha256 = {fields.sha256(key::kSha256)};
     return tensor;
   }
+  if (version >= manifest::kVersionOfTypes) piece.type = fields.element_type(key::kDtype);
+  if (piece.type != ElementType::kFloat32 && piece.name.starts_with(manifest::kModelPrefix))
+    fields.refuse("parameter \"" + piece.name + "\" is not F32");
   piece.begin = fields.number(key::kBegin);
   piece.count = fields.number(key::kCount);
   tensor.sha256 = fields.sha256_list(key::kSha256);
@@ -219,9 +229,9 @@ Result<uint64_t> read_version(const json &object, const std::string &path) {
   const uint64_t version = fields.number(key::kVersion);
   if (!fault.empty() || format != manifest::kFormat || version == 0)
     return failure(ErrorKind::kData, path + ": is not a manifest of trainhost");
-  if (version <= manifest::kVersionOfPieces) return version;
+  if (version <= manifest::kVersionOfTypes) return version;
   return failure(ErrorKind::kRecipe, path + ": is of version " + std::to_string(version) + ", and this trainhost reads versions up to " +
-                                         std::to_string(manifest::kVersionOfPieces) + "; use the trainhost that wrote it, or a newer one");
+                                         std::to_string(manifest::kVersionOfTypes) + "; use the trainhost that wrote it, or a newer one");
 }
 
 ordered_json encode_tensor(const ManifestTensor &tensor, uint64_t version) {
@@ -230,6 +240,7 @@ ordered_json encode_tensor(const ManifestTensor &tensor, uint64_t version) {
   if (version == manifest::kVersion) {
     object[key::kSha256] = tensor.sha256.front();
   } else {
+    if (version >= manifest::kVersionOfTypes) object[key::kDtype] = safetensors::dtype_of(piece.type);
     object[key::kBegin] = piece.begin;
     object[key::kCount] = piece.count;
     object[key::kSha256] = tensor.sha256;
@@ -253,6 +264,8 @@ uint64_t CheckpointManifest::bytes() const {
 }
 
 uint64_t CheckpointManifest::version() const {
+  const bool floats = std::ranges::all_of(tensors, [](const auto &tensor) { return tensor.piece.type == ElementType::kFloat32; });
+  if (!floats) return manifest::kVersionOfTypes;
   const bool whole = std::all_of(tensors.begin(), tensors.end(), [](const auto &tensor) { return tensor.piece.is_whole(); });
   return world_size == 1 && whole ? manifest::kVersion : manifest::kVersionOfPieces;
 }

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
-#include "checkpoint/manifest_format.h"
+#include <fmt/format.h>
+
 #include "checkpoint/safetensors_format.h"
 
 namespace trainhost {
@@ -24,7 +25,7 @@ std::string TensorPiece::stored_name() const {
 std::vector<int64_t> TensorPiece::stored_shape() const { return is_whole() ? shape : std::vector{static_cast<int64_t>(count)}; }
 
 std::optional<uint64_t> element_count(std::span<const int64_t> shape) {
-  const auto bytes = safetensors::tensor_bytes(manifest::kTensorDtype, shape);
+  const auto bytes = safetensors::tensor_bytes(safetensors::dtype_of(ElementType::kFloat32), shape);
   if (!bytes) return std::nullopt;
   return *bytes / sizeof(float);
 }
@@ -39,7 +40,7 @@ Result<TensorPiece> describe_piece(const NamedTensor &tensor) {
   const uint64_t count = tensor.values.size();
   const auto elements = element_count(tensor.shape);
   if (elements && tensor.begin <= *elements && count <= *elements - tensor.begin) {
-    return TensorPiece{.name = tensor.name, .shape = tensor.shape, .begin = tensor.begin, .count = count};
+    return TensorPiece{.name = tensor.name, .type = tensor.values.type(), .shape = tensor.shape, .begin = tensor.begin, .count = count};
   }
   const std::string from = tensor.begin == 0 ? "" : " from element " + std::to_string(tensor.begin) + " on";
   return failure(ErrorKind::kInternal, "tensor \"" + tensor.name + "\" has " + std::to_string(count) + " values" + from +
@@ -58,6 +59,10 @@ std::string check_tiling(std::vector<const TensorPiece *> pieces) {
       if (piece.shape != first.shape) {
         return "tensor \"" + piece.name + "\" has shape " + shape_text(first.shape) + " in one place and " + shape_text(piece.shape) +
                " in another";
+      }
+      if (piece.type != first.type) {
+        return fmt::format("tensor \"{}\" is {} in one place and {} in another", piece.name, safetensors::dtype_of(first.type),
+                           safetensors::dtype_of(piece.type));
       }
       if (piece.begin > expected) return elements_text(piece.name, expected, piece.begin) + " are missing";
       if (piece.begin < expected) return elements_text(piece.name, piece.begin, std::min(expected, piece.end())) + " are there twice";

@@ -4,6 +4,13 @@
 
 namespace trainhost::safetensors {
 
+std::optional<ElementType> element_type_of(std::string_view dtype) {
+  for (const ElementType type : {ElementType::kFloat32, ElementType::kBfloat16}) {
+    if (dtype_of(type) == dtype) return type;
+  }
+  return std::nullopt;
+}
+
 std::optional<size_t> find_dtype(std::string_view name) {
   const auto found = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const Dtype &dtype) { return dtype.name == name; });
   if (found == kDtypes.end()) return std::nullopt;

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "checkpoint/manifest_format.h"
+#include "checkpoint/safetensors_format.h"
 
 namespace trainhost {
 namespace {
@@ -22,7 +23,8 @@ Result<Shard> make_shard(const std::string &name, const std::vector<Shard::Conte
   std::map<std::string, const Shard::Content *> by_name;
   for (const Shard::Content &content : contents) {
     const TensorPiece &piece = content.piece;
-    descriptions.push_back({.name = piece.stored_name(), .dtype = std::string(manifest::kTensorDtype), .shape = piece.stored_shape()});
+    descriptions.push_back(
+        {.name = piece.stored_name(), .dtype = std::string(safetensors::dtype_of(piece.type)), .shape = piece.stored_shape()});
     by_name[descriptions.back().name] = &content;
   }
   TRAINHOST_TRY(shard.layout, lay_out_safetensors(std::move(descriptions)));
@@ -33,17 +35,18 @@ Result<Shard> make_shard(const std::string &name, const std::vector<Shard::Conte
 ManifestFile hash_shard(const Shard &shard) {
   Sha256 hash;
   hash.update(shard.layout.header);
-  for (const Shard::Content &content : shard.contents) hash.update(std::as_bytes(content.values));
+  for (const Shard::Content &content : shard.contents) hash.update(content.values.bytes());
   return {.name = shard.name, .bytes = shard.layout.file_bytes(), .sha256 = hash.finish()};
 }
 
-void hash_blocks(ManifestTensor &tensor, std::span<const float> values, uint64_t block) {
+void hash_blocks(ManifestTensor &tensor, const ElementSpan &values, uint64_t block) {
   tensor.sha256.clear();
+  uint64_t begin = 0;
   do {
-    const auto part = values.first(std::min<uint64_t>(block, values.size()));
-    tensor.sha256.push_back(Sha256().update(std::as_bytes(part)).finish());
-    values = values.subspan(part.size());
-  } while (!values.empty());
+    const uint64_t count = std::min<uint64_t>(block, values.size() - begin);
+    tensor.sha256.push_back(Sha256().update(values.subspan(begin, count).bytes()).finish());
+    begin += count;
+  } while (begin < values.size());
 }
 
 // The SHA-256 of a part of a file, shown to `visit` as it is read.
@@ -123,7 +126,7 @@ Result<> write_shard(FileSystem &files, const std::string &path, const Shard &sh
   TRAINHOST_TRY(const auto file, files.create(path));
   TRAINHOST_CHECK(file->append(shard.layout.header));
   for (const Shard::Content &content : shard.contents) {
-    const auto bytes = std::as_bytes(content.values);
+    const auto bytes = content.values.bytes();
     TRAINHOST_CHECK(file->append({reinterpret_cast<const char *>(bytes.data()), bytes.size()}));
   }
   TRAINHOST_CHECK(file->sync());
@@ -147,7 +150,7 @@ Result<ShardReader> ShardReader::open(FileSystem &files, const std::string &dire
     const size_t place = reader.pieces_.size();
     const std::string name = listed.piece.stored_name();
     const bool same = place < tensors.size() && tensors[place].name == name && tensors[place].shape == listed.piece.stored_shape() &&
-                      tensors[place].dtype == manifest::kTensorDtype;
+                      tensors[place].dtype == safetensors::dtype_of(listed.piece.type);
     if (!same) return failure(ErrorKind::kData, reader.path_ + ": tensor \"" + name + "\" is not in it as the manifest says");
     reader.pieces_.push_back(listed);
   }
@@ -169,9 +172,10 @@ tl::unexpected<Error> ShardReader::damaged(size_t piece) const {
 Result<> ShardReader::read_blocks(size_t piece, uint64_t begin, uint64_t end, const Visit &visit) const {
   const ManifestTensor &tensor = pieces_[piece];
   const uint64_t data = layout_.header.size() + layout_.tensors[piece].begin, block = std::max<uint64_t>(tensor.block_elements(), 1);
+  const uint64_t each = bytes_per_element(tensor.piece.type);
   const uint64_t first = begin / block, last = std::max((end + block - 1) / block, first + 1);  // an empty piece has a hash too
   for (uint64_t place = first; place < last; ++place) {
-    const uint64_t from = place * block * sizeof(float), to = std::min((place + 1) * block, tensor.piece.count) * sizeof(float);
+    const uint64_t from = place * block * each, to = std::min((place + 1) * block, tensor.piece.count) * each;
     TRAINHOST_TRY(const std::string digest,
                   hash_range(*file_, data + from, data + to, [&](uint64_t offset, auto part) { return visit(offset - data, part); }));
     if (digest != tensor.sha256[place]) return damaged(piece);
@@ -179,26 +183,27 @@ Result<> ShardReader::read_blocks(size_t piece, uint64_t begin, uint64_t end, co
   return {};
 }
 
-Result<> ShardReader::read(size_t piece, uint64_t begin, std::span<float> out) const {
-  const auto bytes = std::as_writable_bytes(out);
-  const uint64_t place = begin - pieces_[piece].piece.begin, from = place * sizeof(float), to = from + bytes.size();
-  return read_blocks(piece, place, place + out.size(), [&](uint64_t offset, std::span<const std::byte> part) -> Result<> {
+Result<> ShardReader::read(size_t piece, uint64_t begin, std::span<std::byte> out) const {
+  const uint64_t each = bytes_per_element(pieces_[piece].piece.type);
+  const uint64_t place = begin - pieces_[piece].piece.begin, from = place * each, to = from + out.size();
+  return read_blocks(piece, place, place + out.size() / each, [&](uint64_t offset, std::span<const std::byte> part) -> Result<> {
     const uint64_t start = std::max(from, offset), stop = std::min(to, offset + part.size());
-    if (start < stop) std::memcpy(bytes.data() + (start - from), part.data() + (start - offset), stop - start);
+    if (start < stop) std::memcpy(out.data() + (start - from), part.data() + (start - offset), stop - start);
     return {};
   });
 }
 
 Result<> ShardReader::verify(size_t piece) const { return read_blocks(piece, 0, pieces_[piece].piece.count, kNothing); }
 
-Result<> PieceReader::read(std::span<float> out) {
+Result<> PieceReader::read(std::span<std::byte> out) {
   const ManifestTensor &tensor = shard_->pieces_[piece_];
-  const uint64_t data = shard_->layout_.header.size() + shard_->layout_.tensors[piece_].begin, block = tensor.block_elements();
+  const uint64_t data = shard_->layout_.header.size() + shard_->layout_.tensors[piece_].begin;
+  const uint64_t block = tensor.block_elements() * bytes_per_element(tensor.piece.type);
   while (!out.empty()) {
-    const uint64_t end = std::min((position_ / block + 1) * block, tensor.piece.count);
+    const uint64_t end = std::min((position_ / block + 1) * block, tensor.piece.bytes());
     const auto part = out.first(std::min<uint64_t>(out.size(), end - position_));
-    TRAINHOST_CHECK(shard_->file_->read(data + position_ * sizeof(float), std::as_writable_bytes(part)));
-    hash_.update(std::as_bytes(part));
+    TRAINHOST_CHECK(shard_->file_->read(data + position_, part));
+    hash_.update(part);
     position_ += part.size();
     out = out.subspan(part.size());
     if (position_ < end) continue;

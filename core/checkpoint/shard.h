@@ -21,7 +21,7 @@ namespace trainhost {
 struct Shard {
   struct Content {
     TensorPiece piece;
-    std::span<const float> values;
+    ElementSpan values;  // only read
   };
   std::string name;
   SafetensorsLayout layout;
@@ -58,9 +58,9 @@ class ShardReader {
   // In the order of the manifest; `piece` below is a place in it.
   const std::vector<ManifestTensor> &pieces() const { return pieces_; }
 
-  // Fills `out` with the elements from `begin` on, counted in the whole tensor; they must lie in the piece. Reads and verifies the blocks
-  // that they lie in, and no others.
-  Result<> read(size_t piece, uint64_t begin, std::span<float> out) const;
+  // Fills `out` with the bytes of the elements from `begin` on, counted in the whole tensor; they must lie in the piece. Reads and verifies
+  // the blocks that they lie in, and no others.
+  Result<> read(size_t piece, uint64_t begin, std::span<std::byte> out) const;
   // The comparison of all blocks alone.
   Result<> verify(size_t piece) const;
 
@@ -83,14 +83,14 @@ class PieceReader {
  public:
   PieceReader(const ShardReader &shard, size_t piece) : shard_(&shard), piece_(piece) {}
 
-  // Fills `out` with the next elements; the piece must have as many left. A block's hash is known when its last element is read: what was
-  // made of a block is worthless when this fails with kData.
-  Result<> read(std::span<float> out);
+  // Fills `out` with the bytes of the next elements; the piece must have as many left. A block's hash is known when its last element is
+  // read: what was made of a block is worthless when this fails with kData.
+  Result<> read(std::span<std::byte> out);
 
  private:
   const ShardReader *shard_;
   size_t piece_;
-  uint64_t position_ = 0;  // in elements, from the beginning of the piece
+  uint64_t position_ = 0;  // in bytes, from the beginning of the piece
   Sha256 hash_;            // of the block so far
 };
 

@@ -15,13 +15,13 @@ bool is_of(const TensorPiece &piece, LoadScope scope) {
 
 }  // namespace
 
-Result<> for_each_part(uint64_t elements, const ElementSource &source, const std::function<Result<>(std::span<const float>)> &take) {
-  std::vector<float> buffer(std::min<uint64_t>(kElementsAtATime, elements));
-  while (elements > 0) {
-    const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), elements));
+Result<> for_each_part(uint64_t bytes, const ElementSource &source, const std::function<Result<>(std::span<const std::byte>)> &take) {
+  std::vector<std::byte> buffer(std::min<uint64_t>(kBytesAtATime, bytes));
+  while (bytes > 0) {
+    const auto part = std::span(buffer).first(std::min<uint64_t>(buffer.size(), bytes));
     TRAINHOST_CHECK(source(part));
     TRAINHOST_CHECK(take(part));
-    elements -= part.size();
+    bytes -= part.size();
   }
   return {};
 }
@@ -45,7 +45,7 @@ void StoredTensors::add(ShardReader shard, LoadScope scope) {
   for (size_t i = 0; i < shard.pieces().size(); ++i) {
     const TensorPiece &piece = shard.pieces()[i].piece;
     if (!is_of(piece, scope)) continue;
-    shapes_.emplace(piece.name, piece.shape);
+    tensors_.emplace(piece.name, Tensor{.shape = piece.shape, .type = piece.type});
     if (piece.count > 0) places_[piece.name].push_back({.shard = shards_.size(), .piece = i, .begin = piece.begin});
   }
   shards_.push_back(std::move(shard));
@@ -54,17 +54,17 @@ void StoredTensors::add(ShardReader shard, LoadScope scope) {
 ElementSource StoredTensors::read(const std::string &name) const {
   struct Reading {
     std::optional<PieceReader> piece;
-    uint64_t left = 0;  // of it
+    uint64_t left = 0;  // of it, in bytes
     size_t next = 0;    // place
   };
   const auto places = places_.find(name);
-  if (places == places_.end()) return [](std::span<float>) { return Result<>(); };  // it has no elements
-  return [this, &places = places->second, reading = std::make_shared<Reading>()](std::span<float> out) -> Result<> {
+  if (places == places_.end()) return [](std::span<std::byte>) { return Result<>(); };  // it has no elements
+  return [this, &places = places->second, reading = std::make_shared<Reading>()](std::span<std::byte> out) -> Result<> {
     while (!out.empty()) {
       if (reading->left == 0) {
         const Place &place = places[reading->next++];
         reading->piece.emplace(shards_[place.shard], place.piece);
-        reading->left = shards_[place.shard].pieces()[place.piece].piece.count;
+        reading->left = shards_[place.shard].pieces()[place.piece].piece.bytes();
       }
       const auto part = out.first(std::min<uint64_t>(out.size(), reading->left));
       TRAINHOST_CHECK(reading->piece->read(part));

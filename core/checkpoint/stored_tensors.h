@@ -17,26 +17,31 @@
 
 namespace trainhost {
 
-// Fills a span with the next elements of a tensor; it must have as many left.
-using ElementSource = std::function<Result<>(std::span<float> next)>;
+// Fills a span with the bytes of the next elements of a tensor; it must have as many left.
+using ElementSource = std::function<Result<>(std::span<std::byte> next)>;
 
-// What is read of a tensor, or written, at a time.
-constexpr size_t kElementsAtATime = size_t{1} << 18;
+// What is read of a tensor, or written, at a time; whole elements of any type.
+constexpr size_t kBytesAtATime = size_t{1} << 20;
 
 // Hands all elements to `take`, in order and in parts that stay in memory no longer than the call. An error of either ends it.
-Result<> for_each_part(uint64_t elements, const ElementSource &source, const std::function<Result<>(std::span<const float>)> &take);
+Result<> for_each_part(uint64_t bytes, const ElementSource &source, const std::function<Result<>(std::span<const std::byte>)> &take);
 
 // A checkpoint that is open for reading. It stays where it is while sources of it are used.
 class StoredTensors {
  public:
   using Shape = std::vector<int64_t>;
+  struct Tensor {
+    Shape shape;
+    ElementType type;
+    bool operator==(const Tensor &) const = default;
+  };
 
   // Reads the manifest and the headers of the files that hold something of `scope`. Errors: those of read_manifest and ShardReader::open.
   static Result<StoredTensors> open(FileSystem &files, const std::string &checkpoint, LoadScope scope);
 
   const CheckpointManifest &manifest() const { return manifest_; }
   // By name.
-  const std::map<std::string, Shape> &shapes() const { return shapes_; }
+  const std::map<std::string, Tensor> &tensors() const { return tensors_; }
   // The elements of a tensor that is there, from the first on; every byte is verified as it is read (see PieceReader).
   ElementSource read(const std::string &name) const;
 
@@ -49,7 +54,7 @@ class StoredTensors {
 
   CheckpointManifest manifest_;
   std::vector<ShardReader> shards_;
-  std::map<std::string, Shape> shapes_;
+  std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::vector<Place>> places_;  // in order of their elements
 };
 

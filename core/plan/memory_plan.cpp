@@ -132,9 +132,7 @@ class ProcessPlan {
       updated.push_back(&info);
       TRAINHOST_TRY(const auto states, run_.phases.optimizers.front()->describe_states(info));
       for (const OptimizerState &state : states) {
-        size_t count = state.like_parameter ? end - begin : 1;
-        for (const int64_t extent : state.shape) count *= state.like_parameter ? 1 : static_cast<size_t>(extent);
-        floats += aligned(count);
+        floats += aligned(floats_for(state.type, state.element_count(end - begin)));
       }
     }
     return floats;

@@ -1,6 +1,7 @@
 #include "train/parameter_store.h"
 
 #include <algorithm>
+#include <bit>
 #include <new>
 #include <utility>
 
@@ -160,15 +161,11 @@ Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
       State placed{.name = state.name,
                    .shape = state.like_parameter ? std::vector(shape.begin(), shape.end()) : state.shape,
                    .like_parameter = state.like_parameter,
-                   .offset = offset};
-      placed.count = 1;
-      if (state.like_parameter) {
-        placed.begin = piece.range.begin - place.begin;
-        placed.count = piece.range.size();
-      } else {
-        for (const int64_t extent : state.shape) placed.count *= static_cast<size_t>(extent);
-      }
-      offset += aligned(placed.count);
+                   .type = state.type,
+                   .offset = offset,
+                   .begin = state.like_parameter ? piece.range.begin - place.begin : 0,
+                   .count = state.element_count(piece.range.size())};
+      offset += aligned(floats_for(placed.type, placed.count));
       piece.states.push_back(std::move(placed));
       initial.push_back(state.initial);
     }
@@ -177,9 +174,19 @@ Result<> ParameterStore::lay_out_states(const Optimizer &optimizer) {
   device().fill(states_.data(), 0, offset);
   auto value = initial.begin();
   for (const Piece &piece : pieces_) {
-    for (const State &state : piece.states) device().fill(states_.data() + state.offset, static_cast<float>(*value++), state.count);
+    for (const State &state : piece.states) begin_with(*value++, state);
   }
   return {};
+}
+
+void ParameterStore::begin_with(double value, const State &state) {
+  const auto number = static_cast<float>(value);
+  float *const data = states_.data() + state.offset;
+  if (state.type == ElementType::kFloat32) return device().fill(data, number, state.count);
+  uint16_t rounded = 0;
+  cpu_device().round_to_bfloat16(&rounded, &number, 1);
+  const auto pair = std::bit_cast<float>(uint32_t{rounded} << 16 | rounded);
+  device().fill(data, pair, floats_for(state.type, state.count));
 }
 
 std::vector<const th_parameter_info *> ParameterStore::updated_parameters() const {
@@ -196,8 +203,9 @@ void ParameterStore::make_updates() {
     const size_t rank = whole ? static_cast<size_t>(info.rank) : 1;
     for (const State &state : piece.states) {
       float *data = states_.data() + state.offset;
-      piece.state_views.push_back(state.like_parameter ? view_on(device(), data, shape, rank)
-                                                       : view_on(device(), data, state.shape.data(), state.shape.size()));
+      const bool bfloat16 = state.type == ElementType::kBfloat16;
+      piece.state_views.push_back(state.like_parameter ? view_on(device(), data, shape, rank, bfloat16)
+                                                       : view_on(device(), data, state.shape.data(), state.shape.size(), bfloat16));
     }
     void *copy = spread_.compute.bfloat16 ? computed_at(piece.group, piece.range.begin) : nullptr;
     updates_.push_back({.info = &info,
@@ -345,11 +353,14 @@ std::span<float> ParameterStore::staged_parameter(uint32_t group, FloatRange ran
   return staged.values.items();
 }
 
-std::span<float> ParameterStore::staged_state(size_t offset, size_t count, bool to_save) {
-  if (device().type() == TH_DEVICE_CPU) return states_.items().subspan(offset, count);
-  Staged &staged = staged_.emplace_back(Staged{.values = Buffer<float>(count), .is_state = true, .range = {}, .offset = offset});
-  if (to_save) device().download(staged.values.data(), states_.data() + offset, count * sizeof(float));
-  return staged.values.items();
+ElementSpan ParameterStore::staged_state(const State &state, bool to_save) {
+  const ElementSpan own = elements(state);
+  if (device().type() == TH_DEVICE_CPU) return own;
+  const auto bytes = own.bytes();
+  Staged &staged = staged_.emplace_back(Staged{
+      .values = Buffer<float>(floats_for(state.type, state.count)), .state = bytes.data(), .state_bytes = bytes.size(), .range = {}});
+  if (to_save) device().download(staged.values.data(), bytes.data(), bytes.size());
+  return {state.type, reinterpret_cast<std::byte *>(staged.values.data()), state.count};
 }
 
 std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
@@ -376,7 +387,7 @@ std::vector<NamedTensor> ParameterStore::tensors(bool to_save) {
     for (const State &state : piece.states) {
       tensors.push_back({.name = "optimizer." + name + "." + state.name,
                          .shape = state.shape,
-                         .values = staged_state(state.offset, state.count, to_save),
+                         .values = staged_state(state, to_save),
                          .begin = state.begin});
     }
   }
@@ -388,8 +399,8 @@ std::vector<NamedTensor> ParameterStore::tensors_to_load() { return tensors(fals
 
 void ParameterStore::loaded() {
   for (const Staged &staged : staged_) {
-    if (staged.is_state) {
-      device().upload(states_.data() + staged.offset, staged.values.data(), staged.values.size() * sizeof(float));
+    if (staged.state != nullptr) {
+      device().upload(staged.state, staged.values.data(), staged.state_bytes);
     } else {
       set_values(staged.group, staged.range, staged.values.data());
     }

@@ -79,7 +79,8 @@ class ParameterStore {
     std::string name;
     std::vector<int64_t> shape;  // of the whole
     bool like_parameter = true;
-    size_t offset = 0, begin = 0, count = 0;  // floats in states_; elements [begin, begin + count) of the whole
+    ElementType type = ElementType::kFloat32;
+    size_t offset = 0, begin = 0, count = 0;  // in floats of states_; elements [begin, begin + count) of the whole
   };
   // A parameter, or the piece of it, that this process updates.
   struct Piece {
@@ -98,10 +99,10 @@ class ParameterStore {
   // What of a tensor in the host's memory belongs where on the device.
   struct Staged {
     Buffer<float> values;
-    bool is_state = false;
+    std::byte *state = nullptr;  // where a state belongs; null: a parameter
+    size_t state_bytes = 0;
     uint32_t group = 0;
-    FloatRange range;   // of a parameter, in its group
-    size_t offset = 0;  // of a state, in states_
+    FloatRange range;  // of a parameter, in its group
   };
 
   Device &device() const { return *spread_.compute.device; }
@@ -120,11 +121,15 @@ class ParameterStore {
   }
   void set_values(uint32_t group, FloatRange range, const float *host_values);
   std::span<float> staged_parameter(uint32_t group, FloatRange range, bool to_save);
-  std::span<float> staged_state(size_t offset, size_t count, bool to_save);
+  ElementSpan staged_state(const State &state, bool to_save);
   Result<> wait_for_shared();
   Result<> lend_updated();
   void find_pieces();
   Result<> lay_out_states(const Optimizer &optimizer);
+  ElementSpan elements(const State &state) {
+    return {state.type, reinterpret_cast<std::byte *>(states_.data() + state.offset), state.count};
+  }
+  void begin_with(double value, const State &state);
   void make_updates();
   void fetch(uint32_t group);
   std::vector<NamedTensor> tensors(bool to_save);
@@ -135,7 +140,7 @@ class ParameterStore {
   std::vector<size_t> held_offsets_, master_offsets_;  // of each group's, in floats of the buffers
   std::vector<std::vector<size_t>> compute_cuts_;      // of each group, in floats of the computed parameters
   Buffer<float> computed_;                             // what the model computes with; in float32 these are the masters too
-  Buffer<float> masters_, states_;
+  Buffer<float> masters_, states_;                     // states of other types lie in the memory of floats
   Buffer<std::byte> workspace_;
   std::vector<Staged> staged_;
   std::vector<Gathered> gathered_;                    // per group

@@ -57,7 +57,7 @@ RESULTS = (
     ("optimizer", "describe_states", "too many", 0, 'describe_states: parameter "first.weight": 102 states, at most 64 are possible', 76),
     ("optimizer", "describe_states", "rank", 0, 'describe_states: parameter "first.weight": state "count" has rank 5, expected -1 to 4', 76),
     ("optimizer", "describe_states", "empty", 0, 'describe_states: parameter "first.weight": state "count" has extent 0 in dimension 0', 76),
-    ("optimizer", "describe_states", "float16", 0, 'describe_states: parameter "first.weight": state "count" is not float32', 76),
+    ("optimizer", "describe_states", "float16", 0, 'describe_states: parameter "first.weight": state "count" is neither float32 nor bfloat16', 76),
     ("optimizer", "describe_states", "not a number", 0, 'describe_states: parameter "first.weight": state "count" begins with nan', 76),
     ("tokenizer", "describe", "no ids", 0, "describe: vocabulary_size is 0, expected 1 to 2147483647", 76),
     ("tokenizer", "describe", "end beyond", 0, "describe: end_id is 256, expected -1 or an id below 256", 76),

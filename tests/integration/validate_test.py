@@ -36,7 +36,7 @@ RESULTS = (
     ("optimizer", "describe_states", "too many", "TH-ALL-02", "102 states"),
     ("optimizer", "describe_states", "rank", "TH-ALL-02", "has rank 5"),
     ("optimizer", "describe_states", "empty", "TH-ALL-02", "has extent 0"),
-    ("optimizer", "describe_states", "float16", "TH-ALL-02", "is not float32"),
+    ("optimizer", "describe_states", "float16", "TH-ALL-02", "is neither float32 nor bfloat16"),
     ("optimizer", "describe_states", "not a number", "TH-ALL-02", "begins with nan"),
     ("optimizer", "update", "not a number", "TH-ALL-02", 'parameter "matrix" is not finite after an update'),
     ("optimizer", "update", "no number at all", "TH-ALL-02", 'parameter "matrix" is not finite after an update'),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -15,11 +16,17 @@ constexpr uint64_t kMostWorkspace = uint64_t{1} << 50;  // beyond any machine, a
 
 std::string_view view(th_string text) { return {text.data != nullptr ? text.data : "", text.data != nullptr ? text.length : 0}; }
 
+std::optional<ElementType> type_of(const th_state_info &info) {
+  if (info.dtype_code == TH_DTYPE_FLOAT && info.dtype_bits == 32) return ElementType::kFloat32;
+  if (info.dtype_code == TH_DTYPE_BFLOAT && info.dtype_bits == 16) return ElementType::kBfloat16;
+  return std::nullopt;
+}
+
 std::string mistake_in(const th_state_info &info) {
   if (view(info.name).empty()) return "a state has no name";
   const auto mistake = [&](const std::string &found) { return fmt::format("state \"{}\" {}", view(info.name), found); };
   if (info.rank < -1 || info.rank > 4) return mistake(fmt::format("has rank {}, expected -1 to 4", info.rank));
-  if (info.dtype_code != TH_DTYPE_FLOAT || info.dtype_bits != 32) return mistake("is not float32");
+  if (!type_of(info)) return mistake("is neither float32 nor bfloat16");
   if (!std::isfinite(info.initial)) return mistake(fmt::format("begins with {}", info.initial));
   for (int32_t i = 0; i < info.rank; ++i) {
     if (info.shape[i] <= 0) return mistake(fmt::format("has extent {} in dimension {}", info.shape[i], i));
@@ -28,12 +35,23 @@ std::string mistake_in(const th_state_info &info) {
 }
 
 OptimizerState to_state(const th_state_info &info) {
-  OptimizerState state{.name = std::string(view(info.name)), .like_parameter = info.rank == -1, .shape = {}, .initial = info.initial};
+  OptimizerState state{.name = std::string(view(info.name)),
+                       .like_parameter = info.rank == -1,
+                       .shape = {},
+                       .initial = info.initial,
+                       .type = type_of(info).value()};
   if (info.rank > 0) state.shape.assign(info.shape, info.shape + info.rank);
   return state;
 }
 
 }  // namespace
+
+size_t OptimizerState::element_count(size_t parameter_elements) const {
+  if (like_parameter) return parameter_elements;
+  size_t count = 1;
+  for (const int64_t extent : shape) count *= static_cast<size_t>(extent);
+  return count;
+}
 
 Result<std::unique_ptr<Optimizer>> Optimizer::create(std::unique_ptr<PluginInstance> plugin) {
   std::unique_ptr<Optimizer> optimizer(new Optimizer);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "plugin_host/instance.h"
+#include "tensor/element_span.h"
 #include "trainhost/ext/optimizer_evaluation_point.h"
 #include "trainhost/kinds/optimizer.h"
 
@@ -19,7 +20,11 @@ struct OptimizerState {
   bool like_parameter = true;
   std::vector<int64_t> shape;
   double initial = 0;
+  ElementType type = ElementType::kFloat32;
   bool operator==(const OptimizerState &) const = default;
+
+  // Of the state of a parameter, or of a piece of it, of so many elements.
+  size_t element_count(size_t parameter_elements) const;
 };
 
 // Where the parameters are: where gradients are taken, or where losses are measured.

@@ -4,12 +4,14 @@
 #include <cstring>
 #include <deque>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "base/random.h"
+#include "device/device.h"
 #include "plugin_host/adapters/optimizer.h"
 #include "validate/child.h"
 #include "validate/guarded_memory.h"
@@ -60,12 +62,24 @@ struct Held {
   GuardedArray<float> master, gradient;
   GuardedArray<uint16_t> compute_copy;
   std::vector<OptimizerState> described;
-  std::vector<GuardedArray<float>> states;
+  std::vector<GuardedArray<std::byte>> states;
   std::vector<th_tensor> state_views;
 
   int32_t rank() const { return whole ? info->rank : 1; }
   const int64_t *shape() const { return whole ? info->shape : &length; }
 };
+
+GuardedArray<std::byte> initial_state(const OptimizerState &state, size_t parameter_elements) {
+  const size_t count = state.element_count(parameter_elements);
+  const std::vector<float> values(count, static_cast<float>(state.initial));
+  GuardedArray<std::byte> memory(count * bytes_per_element(state.type));
+  if (state.type == ElementType::kBfloat16) {
+    cpu_device().round_to_bfloat16(reinterpret_cast<uint16_t *>(memory.data()), values.data(), count);
+  } else {
+    std::ranges::copy(std::as_bytes(std::span(values)), memory.data());
+  }
+  return memory;
+}
 
 // What a process holds, and updates of it.
 class Holding {
@@ -169,12 +183,7 @@ class Holding {
               .states = {},
               .state_views = {}};
     fill_normal(trial.seed(), kValueStream + number * 16, static_cast<uint64_t>(begin), held.master.items());
-    for (const OptimizerState &state : held.described) {
-      size_t size = count;
-      if (!state.like_parameter) size = 1;
-      for (const int64_t extent : state.shape) size *= static_cast<size_t>(extent);
-      held.states.emplace_back(size, static_cast<float>(state.initial));
-    }
+    for (const OptimizerState &state : held.described) held.states.push_back(initial_state(state, count));
     held_.push_back(std::move(held));
     return {};
   }
@@ -186,9 +195,10 @@ class Holding {
     held.state_views.clear();
     for (size_t i = 0; i < held.states.size(); ++i) {
       const OptimizerState &state = held.described[i];
-      held.state_views.push_back(state.like_parameter
-                                     ? view_of(held.states[i].data(), held.shape(), held.rank())
-                                     : view_of(held.states[i].data(), state.shape.data(), static_cast<int32_t>(state.shape.size())));
+      const bool bfloat16 = state.type == ElementType::kBfloat16;
+      held.state_views.push_back(
+          state.like_parameter ? view_of(held.states[i].data(), held.shape(), held.rank(), bfloat16)
+                               : view_of(held.states[i].data(), state.shape.data(), static_cast<int32_t>(state.shape.size()), bfloat16));
     }
     return {.info = held.info,
             .master = view_of(held.master.data(), held.shape(), held.rank()),
@@ -223,24 +233,25 @@ class Holding {
         if (held.info != &info || i >= held.states.size()) continue;
         any = true;
         if (!held.described[i].like_parameter && held.begin > 0) continue;
-        values.append(reinterpret_cast<const char *>(held.states[i].data()), held.states[i].size() * sizeof(float));
+        values.append(reinterpret_cast<const char *>(held.states[i].data()), held.states[i].size());
       }
       if (!any) return;
     }
   }
 
-  void move(GuardedArray<float> &array) {
-    GuardedArray<float> elsewhere(array.size());
+  template <class Item>
+  void move(GuardedArray<Item> &array) {
+    GuardedArray<Item> elsewhere(array.size());
     std::ranges::copy(array.items(), elsewhere.data());
     array.memory().forbid();
-    gone_.push_back(std::exchange(array, std::move(elsewhere)));
+    gone_.push_back(std::move(std::exchange(array, std::move(elsewhere)).memory()));
   }
 
   std::vector<Held> held_;
   GuardedArray<float> gradient_scale_{1};
   GuardedMemory workspace_;
   uint8_t workspace_byte_ = 0xa5;
-  std::vector<GuardedArray<float>> gone_;
+  std::vector<GuardedMemory> gone_;
 };
 
 Result<OptimizerObject> create(const Trial &trial, const SharedRecord &record = std::make_shared<HostRecord>()) {

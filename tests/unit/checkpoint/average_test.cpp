@@ -30,8 +30,8 @@ class Average : public testing::Test {
 
   // Trains from the start; returns the paths of the checkpoints.
   std::vector<std::string> train(const std::string &name, uint32_t ranks, Cut cut, std::vector<int64_t> shape = {7, 5},
-                                 uint64_t steps = kSteps) {
-    run_ = WalkingRun(std::move(shape));
+                                 uint64_t steps = kSteps, bool bfloat16_states = false) {
+    run_ = WalkingRun(std::move(shape), bfloat16_states);
     thetas_.clear();
     std::vector<std::string> paths;
     for (uint64_t step = 0; step < steps; ++step) {
@@ -128,6 +128,26 @@ TEST_F(Average, GoesThroughLongTensorsInParts) {
     const double expected = 0.25 * static_cast<double>(thetas_[0][e]) + 0.75 * static_cast<double>(thetas_[1][e]);
     ASSERT_EQ(parameters[e], static_cast<float>(expected)) << "element " << e;
   }
+}
+
+// Tensors of more than two of the blocks that are hashed.
+TEST_F(Average, TakesStatesOfBfloat16FromTheLastBitByBit) {
+  const auto paths = train("checkpoints", 2, Cut::kEven, {2, 4'300'000}, 3, true);
+  ASSERT_TRUE(average({paths[0], paths[1], paths[2]}, {0.25, 0.25, 0.5}, "average"));
+  const std::vector<uint16_t> last = run_.state_bits();
+  for (const std::string &path : {paths[1], temporary_ / "average/step-000000200"}) {  // overwrites what is to be loaded
+    auto tensors = run_.tensors();
+    const auto loaded = CheckpointDirectory::view(files_, temporary_ / "average")->load(path, tensors, SmallRun::fingerprints());
+    ASSERT_TRUE(loaded) << loaded.error().message;
+  }
+  EXPECT_EQ(run_.state_bits(), last);
+  for (size_t e = 0; e < last.size(); e += 1001) {
+    const double expected = 0.25 * double{thetas_[0][e]} + 0.25 * double{thetas_[1][e]} + 0.5 * double{thetas_[2][e]};
+    ASSERT_EQ(run_.parameters()[e], static_cast<float>(expected)) << "element " << e;
+  }
+  const auto manifest = read_manifest(files_, temporary_ / "average/step-000000200");
+  EXPECT_EQ(manifest->version(), 3u);
+  EXPECT_EQ(manifest->tensors.back().sha256.size(), 3u);
 }
 
 TEST_F(Average, TakesAllElseFromTheLastAndSaysOfWhatItIs) {

@@ -227,7 +227,7 @@ TEST_F(DamageTest, ComparesEachTensorAsItArrives) {
 // Whole, but beyond this program: stepping back over it would throw work away.
 TEST_F(DamageTest, DoesNotStepOverACheckpointOfANewerTrainhost) {
   const std::string path = newest_ + "/manifest.json", checksums_path = newest_ + "/SHA256SUMS";
-  const std::string text = R"({"format":"trainhost checkpoint","version":3})";
+  const std::string text = R"({"format":"trainhost checkpoint","version":4})";
   write(path, text);
   write(checksums_path, sha256(text) + "  manifest.json\n");
   SmallRun loaded(7, 9);
@@ -236,7 +236,7 @@ TEST_F(DamageTest, DoesNotStepOverACheckpointOfANewerTrainhost) {
   ASSERT_FALSE(contents);
   EXPECT_EQ(contents.error().kind, ErrorKind::kRecipe);
   EXPECT_EQ(contents.error().message,
-            path + ": is of version 3, and this trainhost reads versions up to 2; use the trainhost that wrote it, or a newer one");
+            path + ": is of version 4, and this trainhost reads versions up to 3; use the trainhost that wrote it, or a newer one");
 }
 
 }  // namespace

@@ -27,17 +27,20 @@ const std::string kFolder = "/run/checkpoints";
 
 TEST(CheckpointRanks, LoadsOnAnyNumberOfRanksInAnyCut) {
   uint64_t cases = 0;
-  for (uint32_t saving = 1; saving <= 4; ++saving) {
-    for (const Cut cut : kCuts) {
-      FaultyFileSystem files;
-      save_by(files, kFolder, saving, 100, cut);
-      for (uint32_t loading = 1; loading <= 4; ++loading) {
-        for (const Cut other : kCuts) {
-          expect_loads(files, kFolder, loading, 100, other, std::to_string(saving) + " to " + std::to_string(loading) + ": ");
-          ++cases;
+  for (const bool bfloat16 : {false, true}) {
+    for (uint32_t saving = 1; saving <= 4; ++saving) {
+      for (const Cut cut : kCuts) {
+        FaultyFileSystem files;
+        save_by(files, kFolder, saving, 100, cut, 1, bfloat16);
+        for (uint32_t loading = 1; loading <= 4; ++loading) {
+          for (const Cut other : kCuts) {
+            expect_loads(files, kFolder, loading, 100, other, std::to_string(saving) + " to " + std::to_string(loading) + ": ", 1,
+                         bfloat16);
+            ++cases;
+          }
         }
+        if (HasFailure()) return;
       }
-      if (HasFailure()) return;
     }
   }
   std::printf("%lu pairs of cuts, all bit-equal\n", cases);
@@ -86,7 +89,7 @@ TEST(CheckpointRanks, ReadsOnlyTheBlocksThatARankNeeds) {
     const uint64_t before = files.bytes_read();
     const auto contents = directory.load_newest(wanted, {});
     ASSERT_TRUE(contents) << contents.error().message;
-    EXPECT_TRUE(same_bits(wanted[0].values, std::span<const float>(whole).subspan(wanted[0].begin, wanted[0].values.size())));
+    EXPECT_TRUE(same_bits(wanted[0].values.bytes(), std::as_bytes(std::span(whole).subspan(wanted[0].begin, wanted[0].values.size()))));
     const uint64_t files_bytes = sizeof(float) * (kElements - kBorder), needed = sizeof(float) * (kBorder - 2 * kBlock) + files_bytes;
     if (!first) {
       EXPECT_LT(files.bytes_read() - before, files_bytes + needed + 10000);

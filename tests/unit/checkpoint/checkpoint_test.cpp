@@ -9,8 +9,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/hash.h"
+#include "checkpoint/manifest.h"
 #include "checkpoint/process_identity.h"
 #include "support/temporary_directory.h"
+#include "unit/checkpoint/python_reader.h"
 #include "unit/checkpoint/small_run.h"
 
 namespace trainhost {
@@ -82,7 +85,7 @@ TEST_F(CheckpointTest, LoadsTheModelAlone) {
   auto tensors = loaded.tensors();
   tensors.pop_back();  // the optimizer's
   EXPECT_TRUE(directory_.load(path, tensors, {}, LoadScope::kModel));
-  EXPECT_EQ(tensors[0].values[0], saved.tensors()[0].values[0]);
+  EXPECT_EQ(tensors[0].values.floats()[0], saved.tensors()[0].values.floats()[0]);
   const auto all = directory_.load(path, tensors, {});
   ASSERT_FALSE(all);
   EXPECT_THAT(all.error().message, HasSubstr("holds tensor \"optimizer.embedding.weight.first moment"));
@@ -353,6 +356,57 @@ TEST_F(CheckpointTest, LoadsAndStillWritesVersion1) {
     return text.substr(0, begin) + text.substr(text.find(',', begin));
   };
   EXPECT_EQ(without_time(today), without_time(golden));
+}
+
+// The bits and their type, as the package that the format comes from reads them.
+TEST_F(CheckpointTest, HoldsStatesOfBfloat16) {
+  SmallRun run(100, 1, true), loaded(7, 9, true);
+  const auto path = directory_.save(run.contents());
+  ASSERT_TRUE(path) << path.error().message;
+  EXPECT_TRUE(directory_.verify(*path));
+  const NamedTensor moment = run.tensors()[3];
+  EXPECT_EQ(ask_python("raw", *path + "/state.safetensors"),
+            moment.name + " BF16 [5, 3] " + Sha256().update(moment.values.bytes()).finish() + "\n");
+  const auto manifest = read_manifest(posix_file_system(), *path);
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(manifest->version(), 3u);  // which a trainhost that knows float32 alone refuses by name
+
+  auto tensors = loaded.tensors();
+  const auto contents = directory_.load(*path, tensors, SmallRun::fingerprints());
+  ASSERT_TRUE(contents) << contents.error().message;
+  EXPECT_TRUE(loaded == run);
+}
+
+TEST_F(CheckpointTest, RefusesStatesOfAnotherType) {
+  for (const bool bfloat16 : {false, true}) {
+    SmallRun run(100, 1, bfloat16), other(7, 9, !bfloat16), untouched(7, 9, !bfloat16);
+    const auto path = directory_.save(run.contents());
+    auto tensors = other.tensors();
+    const auto contents = directory_.load(*path, tensors, SmallRun::fingerprints());
+    ASSERT_FALSE(contents);
+    EXPECT_EQ(contents.error().kind, ErrorKind::kRecipe);
+    EXPECT_EQ(contents.error().message, *path + ": tensor \"optimizer.embedding.weight.first moment \"m\"\" is " +
+                                            (bfloat16 ? "BF16, in this run it is F32" : "F32, in this run it is BF16") +
+                                            "; use the optimizer settings of that run");
+    EXPECT_TRUE(other == untouched);
+  }
+}
+
+// Whoever wrote it: parameters are float32, and other types are not known.
+TEST_F(CheckpointTest, ReadsNoManifestOfOtherTypes) {
+  SmallRun run(100, 1, true);
+  const auto path = directory_.save(run.contents());
+  const std::string text = *posix_file_system().read(*path + "/manifest.json");
+  const auto fault = [&](const std::string &what, const std::string &by, size_t from) {
+    std::string changed = text;
+    changed.replace(changed.find(what, from), what.size(), by);
+    const auto manifest = decode_manifest(changed, "here");
+    return manifest ? "" : manifest.error().message;
+  };
+  ASSERT_TRUE(decode_manifest(text, "here"));
+  EXPECT_EQ(fault("BF16", "F16", 0), "here: \"dtype\" of a tensor is \"F16\", expected F32 or BF16");
+  EXPECT_EQ(fault("\"dtype\": \"F32\"", "\"dtype\": \"BF16\"", 0), "here: parameter \"model.embedding.weight\" is not F32");
+  EXPECT_EQ(fault("\"dtype\": \"F32\",", "", 0), "here: \"dtype\" of a tensor is missing or of the wrong type");
 }
 
 // SHA256SUMS is what the name says: a checkpoint can be checked without trainhost.

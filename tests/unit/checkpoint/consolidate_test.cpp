@@ -38,7 +38,7 @@ TEST(Consolidate, IsReadBitEqualByTheReference) {
   for (const NamedTensor &tensor : run.tensors()) {
     if (!tensor.name.starts_with("model.")) continue;
     const std::string shape = tensor.shape.empty() ? "[]" : tensor.shape[0] == 0 ? "[0, 4]" : "[5, 3]";
-    expected += tensor.name.substr(6) + " float32 " + shape + " " + Sha256().update(std::as_bytes(tensor.values)).finish() + "\n";
+    expected += tensor.name.substr(6) + " float32 " + shape + " " + Sha256().update(tensor.values.bytes()).finish() + "\n";
   }
   const std::string reference = temporary / "reference";
   for (uint32_t size = 4; size >= 1; --size) {

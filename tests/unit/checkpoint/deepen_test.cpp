@@ -1,5 +1,7 @@
 #include "checkpoint/deepen.h"
 
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,7 +37,7 @@ class Deepen : public testing::Test {
     std::vector<std::string> texts;
     for (const MadeTensor &tensor : *tensors) {
       float value = -1;
-      EXPECT_TRUE(tensor.read()({&value, 1}));
+      EXPECT_TRUE(tensor.read()(std::as_writable_bytes(std::span(&value, 1))));
       texts.push_back(tensor.name + " = " + std::to_string(static_cast<int>(value)));
     }
     std::ranges::sort(texts);
@@ -71,6 +73,35 @@ TEST_F(Deepen, ZeroesOutputsAndTheirStatesInTheCopiesAlone) {
               testing::ElementsAre("model.h.0.mlp.out = 1", "model.h.0.mlp.out.bias = 2", "model.h.1.mlp.out = 0",
                                    "model.h.1.mlp.out.bias = 2", "optimizer.h.0.mlp.out.bias.m = 4", "optimizer.h.0.mlp.out.m = 3",
                                    "optimizer.h.1.mlp.out.bias.m = 4", "optimizer.h.1.mlp.out.m = 0"));
+}
+
+TEST_F(Deepen, CopiesAndZeroesStatesOfBfloat16AsTheyAre) {
+  std::vector<float> parameter{1, 2};
+  std::vector<uint16_t> moment{0x3f81, 0xbf82};
+  CheckpointContents contents = SmallRun().contents();
+  contents.tensors = {{.name = "model.block.0.a", .shape = {2}, .values = parameter},
+                      {.name = "model.block.0.b", .shape = {2}, .values = parameter},
+                      {.name = "optimizer.block.0.a.m", .shape = {2}, .values = moment},
+                      {.name = "optimizer.block.0.b.m", .shape = {2}, .values = moment}};
+  ASSERT_TRUE(open_alone(files_, "/run/checkpoints")->save(contents));
+  stored_ = *StoredTensors::open(files_, "/run/checkpoints/step-000000000", LoadScope::kEverything);
+  const auto tensors = deepen(stored_, *find_layers(stored_, "here"), {.begin = 0, .end = 1, .zeroed = {"b"}});
+  ASSERT_TRUE(tensors) << tensors.error().message;
+  const std::vector<uint16_t> zeros(2);
+  std::map<std::string, std::vector<uint16_t>> moments{{"optimizer.block.0.a.m", moment},
+                                                       {"optimizer.block.1.a.m", moment},
+                                                       {"optimizer.block.0.b.m", moment},
+                                                       {"optimizer.block.1.b.m", zeros}};
+  for (const MadeTensor &tensor : *tensors) {
+    const bool is_moment = tensor.name.starts_with("optimizer.");
+    EXPECT_EQ(tensor.type, is_moment ? ElementType::kBfloat16 : ElementType::kFloat32) << tensor.name;
+    if (!is_moment) continue;
+    std::vector<uint16_t> bits(2, 7);
+    EXPECT_TRUE(tensor.read()(std::as_writable_bytes(std::span(bits))));
+    EXPECT_EQ(bits, moments.at(tensor.name)) << tensor.name;
+    moments.erase(tensor.name);
+  }
+  EXPECT_TRUE(moments.empty());
 }
 
 TEST_F(Deepen, CountsTwoDigitLayersAsNumbers) {

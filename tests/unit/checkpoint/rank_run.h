@@ -17,8 +17,8 @@
 namespace trainhost {
 
 // Bit by bit.
-inline bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
+inline bool same_bits(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 // Whether the pieces hold what the run's whole tensors hold there.
@@ -26,7 +26,7 @@ inline bool are_pieces_of(std::span<const NamedTensor> pieces, SmallRun run) {
   const auto wholes = run.tensors();
   return std::all_of(pieces.begin(), pieces.end(), [&](const NamedTensor &piece) {
     const auto whole = std::find_if(wholes.begin(), wholes.end(), [&](const auto &tensor) { return tensor.name == piece.name; });
-    return same_bits(piece.values, whole->values.subspan(piece.begin, piece.values.size()));
+    return same_bits(piece.values.bytes(), whole->values.subspan(piece.begin, piece.values.size()).bytes());
   });
 }
 
@@ -49,9 +49,10 @@ class Outcomes {
   std::vector<std::string> errors_;
 };
 
-inline void save_by(FileSystem &files, const std::string &folder, uint32_t size, uint64_t step, Cut cut, uint64_t seed = 1) {
+inline void save_by(FileSystem &files, const std::string &folder, uint32_t size, uint64_t step, Cut cut, uint64_t seed = 1,
+                    bool bfloat16_states = false) {
   test::run_ranks(size, [&](ProcessGroup &group) {
-    SmallRun run(step, seed);
+    SmallRun run(step, seed, bfloat16_states);
     auto directory = CheckpointDirectory::open(files, folder, group);
     ASSERT_TRUE(directory) << directory.error().message;
     const auto saved = directory->save(cut_contents(run, cut, group));
@@ -61,9 +62,9 @@ inline void save_by(FileSystem &files, const std::string &folder, uint32_t size,
 
 // Loads the newest on `size` ranks and expects that it is of `step`, bit for bit.
 inline void expect_loads(FileSystem &files, const std::string &folder, uint32_t size, uint64_t step, Cut cut, const std::string &where = "",
-                         uint64_t seed = 1) {
+                         uint64_t seed = 1, bool bfloat16_states = false) {
   test::run_ranks(size, [&](ProcessGroup &group) {
-    SmallRun run(7, 9);
+    SmallRun run(7, 9, bfloat16_states);
     auto pieces = cut_tensors(run, cut, group.rank(), size);
     const auto directory = CheckpointDirectory::open(files, folder, group);
     ASSERT_TRUE(directory) << where << directory.error().message;
@@ -72,7 +73,7 @@ inline void expect_loads(FileSystem &files, const std::string &folder, uint32_t 
     EXPECT_EQ((*loaded)->step, step) << where;
     EXPECT_EQ((*loaded)->tokens, step * 4096) << where;
     EXPECT_EQ((*loaded)->trainer_state, "{\"spikes\":[1,2]}") << where;
-    EXPECT_TRUE(are_pieces_of(pieces, SmallRun(step, seed))) << where << "rank " << group.rank() << " of " << size;
+    EXPECT_TRUE(are_pieces_of(pieces, SmallRun(step, seed, bfloat16_states))) << where << "rank " << group.rank() << " of " << size;
   });
 }
 

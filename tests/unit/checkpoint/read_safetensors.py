@@ -1,6 +1,7 @@
 """Reads safetensors files with the format's own Python package and prints what it finds, one line per file or tensor.
 
   read_safetensors.py tensors FILE      name, dtype, shape and SHA-256 of each tensor; then whether the package writes the same bytes
+  read_safetensors.py raw FILE          name, dtype, shape and SHA-256 of each tensor, also of dtypes that NumPy has not
   read_safetensors.py judge DIRECTORY   each file's name and "sound" or "refused"
   read_safetensors.py mean|ema ALPHA MADE CHECKPOINT...
                                         whether the parameters in MADE are that average of the checkpoints', oldest first
@@ -24,6 +25,13 @@ def tensors(path):
     for name, array in sorted(loaded.items()):
         print(name, array.dtype, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest())
     print("same bytes" if save(loaded, metadata={"format": "pt"}) == contents else "other bytes")
+
+
+def raw(path):
+    with open(path, "rb") as file:
+        contents = file.read()
+    for name, tensor in sorted(safetensors.deserialize(contents)):
+        print(name, tensor["dtype"], tensor["shape"], hashlib.sha256(bytes(tensor["data"])).hexdigest())
 
 
 def judge(directory):
@@ -60,4 +68,4 @@ action, *rest = sys.argv[1:]
 if action in ("mean", "ema"):
     compare(action, float(rest[0]), *rest[1:])
 else:
-    {"tensors": tensors, "judge": judge}[action](*rest)
+    {"tensors": tensors, "raw": raw, "judge": judge}[action](*rest)

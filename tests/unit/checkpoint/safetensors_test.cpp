@@ -55,7 +55,7 @@ TEST(SafetensorsWriter, IsReadBitEqualByTheReference) {
   std::string expected;
   for (const size_t place : {0, 1, 2}) {  // the model's, which are in order of name
     const NamedTensor &tensor = tensors[place];
-    expected += tensor.name + " float32 " + shape_text(tensor.shape) + " " + Sha256().update(std::as_bytes(tensor.values)).finish() + "\n";
+    expected += tensor.name + " float32 " + shape_text(tensor.shape) + " " + Sha256().update(tensor.values.bytes()).finish() + "\n";
   }
   EXPECT_EQ(ask_python("tensors", saved + "/model.safetensors"), expected + "same bytes\n");
   EXPECT_THAT(ask_python("tensors", saved + "/state.safetensors"), HasSubstr("same bytes"));

@@ -14,11 +14,11 @@ namespace trainhost {
 class SmallRun {
  public:
   // All values follow from the step and the seed, so that a loaded state can be compared with one made anew.
-  explicit SmallRun(uint64_t step = 0, uint64_t seed = 1) : step_(step) {
+  explicit SmallRun(uint64_t step = 0, uint64_t seed = 1, bool bfloat16_states = false) : step_(step) {
     add("model.embedding.weight", {5, 3}, seed);
     add("model.scale", {}, seed);
     add("model.unused", {0, 4}, seed);
-    add("optimizer.embedding.weight.first moment \"m\"", {5, 3}, seed);
+    add("optimizer.embedding.weight.first moment \"m\"", {5, 3}, seed, bfloat16_states ? ElementType::kBfloat16 : ElementType::kFloat32);
   }
 
   CheckpointContents contents(std::string label = "") {
@@ -32,7 +32,10 @@ class SmallRun {
 
   std::vector<NamedTensor> tensors() {
     std::vector<NamedTensor> views;
-    for (Owned &tensor : owned_) views.push_back({.name = tensor.name, .shape = tensor.shape, .values = tensor.values});
+    for (Owned &tensor : owned_) {
+      auto *const memory = reinterpret_cast<std::byte *>(tensor.memory.data());
+      views.push_back({.name = tensor.name, .shape = tensor.shape, .values = {tensor.type, memory, tensor.count}});
+    }
     return views;
   }
 
@@ -47,7 +50,7 @@ class SmallRun {
   bool operator==(const SmallRun &other) const {
     if (owned_.size() != other.owned_.size()) return false;
     for (size_t i = 0; i < owned_.size(); ++i) {
-      const auto &a = owned_[i].values, &b = other.owned_[i].values;
+      const auto &a = owned_[i].memory, &b = other.owned_[i].memory;
       if (a.size() != b.size() || (!a.empty() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) != 0)) return false;
     }
     return true;
@@ -57,19 +60,23 @@ class SmallRun {
   struct Owned {
     std::string name;
     std::vector<int64_t> shape;
-    std::vector<float> values;
+    ElementType type;
+    size_t count;
+    std::vector<float> memory;
   };
 
   // Random bit patterns: NaNs with payloads, infinities, denormal numbers and negative zero among them.
-  void add(std::string name, std::vector<int64_t> shape, uint64_t seed) {
+  void add(std::string name, std::vector<int64_t> shape, uint64_t seed, ElementType type = ElementType::kFloat32) {
     size_t size = 1;
     for (const int64_t dimension : shape) size *= static_cast<size_t>(dimension);
-    std::vector<float> values(size);
-    for (size_t i = 0; i < size; ++i)
+    std::vector<float> values(floats_for(type, size));
+    for (size_t i = 0; i < values.size(); ++i)
       values[i] = std::bit_cast<float>(static_cast<uint32_t>(random_bits(seed, step_ << 8 | owned_.size(), i)));
     static constexpr uint32_t kSpecial[] = {0x7fc12345, 0xff812345, 0x7f800000, 0x80000000, 1};
-    for (size_t i = 0; i + 1 < size && i < std::size(kSpecial); ++i) values[i + 1] = std::bit_cast<float>(kSpecial[i]);
-    owned_.push_back({.name = std::move(name), .shape = std::move(shape), .values = std::move(values)});
+    for (size_t i = 0; i + 1 < values.size() && i < std::size(kSpecial); ++i) values[i + 1] = std::bit_cast<float>(kSpecial[i]);
+    if (size % 2 == 1 && type == ElementType::kBfloat16)  // the half of a float behind the last element is nobody's
+      values.back() = std::bit_cast<float>(std::bit_cast<uint32_t>(values.back()) & 0xffff);
+    owned_.push_back({.name = std::move(name), .shape = std::move(shape), .type = type, .count = size, .memory = std::move(values)});
   }
 
   uint64_t step_;

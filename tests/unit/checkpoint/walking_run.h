@@ -13,11 +13,12 @@ namespace trainhost {
 
 class WalkingRun {
  public:
-  explicit WalkingRun(std::vector<int64_t> shape = {7, 5}) : shape_(std::move(shape)) {
+  explicit WalkingRun(std::vector<int64_t> shape = {7, 5}, bool bfloat16_states = false) : shape_(std::move(shape)) {
     size_t size = 1;
     for (const int64_t dimension : shape_) size *= static_cast<size_t>(dimension);
     parameters_.resize(size);
     states_.resize(size);
+    if (bfloat16_states) state_bits_.resize(size);
     for (size_t i = 0; i < size; ++i) parameters_[i] = unit(1, 0, i);
   }
 
@@ -30,6 +31,7 @@ class WalkingRun {
       parameters_[i] -= 0.1F / static_cast<float>(step_) * unit(2, step_, i);
       update.push_back(static_cast<double>(before) - static_cast<double>(parameters_[i]));
       states_[i] = unit(3, step_, i);
+      if (!state_bits_.empty()) state_bits_[i] = static_cast<uint16_t>(random_bits(3, step_, i));
     }
   }
 
@@ -45,11 +47,14 @@ class WalkingRun {
   std::vector<NamedTensor> tensors() {
     return {{.name = "model.block.0.weight", .shape = shape_, .values = parameters_},
             {.name = "model.unused", .shape = {0, 4}, .values = {}},
-            {.name = "optimizer.block.0.weight.m", .shape = shape_, .values = states_}};
+            {.name = "optimizer.block.0.weight.m",
+             .shape = shape_,
+             .values = state_bits_.empty() ? ElementSpan(states_) : ElementSpan(state_bits_)}};
   }
 
   const std::vector<float> &parameters() const { return parameters_; }
   const std::vector<float> &states() const { return states_; }
+  const std::vector<uint16_t> &state_bits() const { return state_bits_; }       // of bfloat16; empty: the states are float32
   const std::vector<std::vector<double>> &updates() const { return updates_; }  // each what it took from the parameters
 
  private:
@@ -60,6 +65,7 @@ class WalkingRun {
   uint64_t step_ = 0;
   std::vector<int64_t> shape_;
   std::vector<float> parameters_, states_;
+  std::vector<uint16_t> state_bits_;
   std::vector<std::vector<double>> updates_;
 };
 

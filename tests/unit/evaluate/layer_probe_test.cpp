@@ -74,7 +74,7 @@ class Subject {
         if (const size_t at = tensor.name.find(own); at != std::string::npos)
           name = tensor.name.substr(0, at) + ".block." + std::to_string(blocks[i]) + "." + tensor.name.substr(at + own.size());
       }
-      std::ranges::copy(from.values(name), tensor.values.begin());
+      std::ranges::copy(from.values(name), tensor.values.floats().begin());
     }
   }
   std::vector<float> token_losses(const TokenBatch &batch, const ModelRunner::Probe &probe = {}) {
@@ -85,7 +85,7 @@ class Subject {
   ModelRunner &runner() { return *runner_; }
   std::span<float> values(const std::string &name) {
     for (const NamedTensor &tensor : parameters_->tensors_to_load()) {
-      if (tensor.name == name) return tensor.values;
+      if (tensor.name == name) return tensor.values.floats();
     }
     throw std::out_of_range("no " + name);
   }

@@ -27,5 +27,20 @@ TEST(FirstNotFinite, FindsItWhereverItIs) {
   EXPECT_EQ(first_not_finite({}), "");
 }
 
+TEST(FirstNotFinite, FindsItInBfloat16) {
+  std::vector<uint16_t> bits(200'001, 0x3fc0);
+  const std::vector<NamedTensor> tensors{{.name = "moments", .shape = {200'001}, .values = bits}};
+  for (const size_t place : {0, 65'536, 200'000}) {
+    for (const uint16_t bad : {0x7f80, 0xff80, 0x7fc0, 0xff81}) {
+      bits[place] = bad;
+      EXPECT_EQ(first_not_finite(tensors), "moments") << place;
+    }
+    for (const uint16_t good : {0x7f7f, 0xff7f, 0x8000, 0x0001}) {
+      bits[place] = good;
+      EXPECT_EQ(first_not_finite(tensors), "") << place;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace trainhost

@@ -111,13 +111,14 @@ class Process {
   std::map<std::string, std::vector<float>> saved() {
     if (state_.updates > 0) move_to(ParameterPoint::kEvaluation);
     std::map<std::string, std::vector<float>> tensors;
-    for (const NamedTensor &tensor : parameters_.tensors_to_save()) tensors[tensor.name].assign(tensor.values.begin(), tensor.values.end());
+    for (const NamedTensor &tensor : parameters_.tensors_to_save())
+      std::ranges::copy(tensor.values.floats(), std::back_inserter(tensors[tensor.name]));
     if (state_.updates > 0) move_to(ParameterPoint::kTraining);
     return tensors;
   }
   // After an update.
   void load(const std::map<std::string, std::vector<float>> &tensors) {
-    for (const NamedTensor &tensor : parameters_.tensors_to_load()) std::ranges::copy(tensors.at(tensor.name), tensor.values.begin());
+    for (const NamedTensor &tensor : parameters_.tensors_to_load()) std::ranges::copy(tensors.at(tensor.name), tensor.values.floats().begin());
     parameters_.loaded();
     move_to(ParameterPoint::kTraining);
   }

@@ -172,7 +172,7 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
     whole.resize(count, std::numeric_limits<float>::quiet_NaN());
     for (size_t i = 0; i < tensor.values.size(); ++i) {
       EXPECT_TRUE(std::isnan(whole[tensor.begin + i])) << tensor.name << ": element " << i << " is saved by two ranks";
-      whole[tensor.begin + i] = tensor.values[i];
+      whole[tensor.begin + i] = tensor.values.floats()[i];
     }
   }
 }

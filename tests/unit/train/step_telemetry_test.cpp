@@ -131,7 +131,8 @@ class TelemetryRun {
   // One for each parameter.
   std::vector<std::vector<float>> values() {
     std::vector<std::vector<float>> all;
-    for (const NamedTensor &tensor : parameters_->tensors_to_save()) all.emplace_back(tensor.values.begin(), tensor.values.end());
+    for (const NamedTensor &tensor : parameters_->tensors_to_save())
+      std::ranges::copy(tensor.values.floats(), std::back_inserter(all.emplace_back()));
     return all;
   }
 

@@ -71,7 +71,7 @@ class TrainStepTest : public testing::Test {
 
   std::vector<float> values() {
     std::vector<float> all;
-    for (const NamedTensor &tensor : parameters->tensors_to_load()) all.insert(all.end(), tensor.values.begin(), tensor.values.end());
+    for (const NamedTensor &tensor : parameters->tensors_to_load()) std::ranges::copy(tensor.values.floats(), std::back_inserter(all));
     return all;
   }
 
@@ -89,7 +89,7 @@ const std::vector<int32_t> kTokens = {0, 1, 2, 3, 4, 3, 2, 1}, kTargets = {1, 2,
 const std::vector<float> kWeights = {1, 1, 0, 1, 1, 1, 1, 0};
 
 TEST_F(TrainStepTest, FreshModelWithEqualLogitsHasTheLossOfAUniformGuess) {
-  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
+  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::ranges::fill(tensor.values.floats(), 0.0f);
   EXPECT_NEAR(run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}}).loss, std::log(kVocabulary), 1e-6);
 }
 
@@ -118,7 +118,7 @@ class LossesOfSources : public TrainStepTest {
 };
 
 TEST_F(LossesOfSources, AreSummedOverTheTokensThatCount) {
-  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
+  for (const NamedTensor &tensor : parameters->tensors_to_load()) std::ranges::fill(tensor.values.floats(), 0.0f);
   run(batch);
   run(batch);
   EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{6, 0, 6}));
@@ -138,8 +138,8 @@ TEST_F(LossesOfSources, CountInASpikeAndNotWhereTheyAreNotFinite) {
   EXPECT_EQ(run(batch).outcome, TrainStep::Outcome::kSpike);
   EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{3, 0, 3}));
   // The bigram's row of token 0 is in the first sequence only.
-  const auto spoilt = parameters->tensors_to_load().front();
-  std::fill_n(spoilt.values.begin(), spoilt.values.size() / kVocabulary, std::numeric_limits<float>::quiet_NaN());
+  const auto spoilt = parameters->tensors_to_load().front().values.floats();
+  std::fill_n(spoilt.begin(), spoilt.size() / kVocabulary, std::numeric_limits<float>::quiet_NaN());
   const auto before = state.mix->losses;
   EXPECT_EQ(run(batch).outcome, TrainStep::Outcome::kNotFinite);
   EXPECT_EQ(state.mix->tokens, (std::vector<uint64_t>{6, 0, 3}));
@@ -172,7 +172,7 @@ TEST_F(TrainStepTest, ClipsTheUpdateToTheGivenNorm) {
 
 TEST_F(TrainStepTest, ANumberThatIsNotFiniteLeavesEverythingUntouched) {
   auto tensors = parameters->tensors_to_load();
-  tensors.front().values[0] = std::numeric_limits<float>::infinity();
+  tensors.front().values.floats()[0] = std::numeric_limits<float>::infinity();
   const auto before = values();
   const auto report = run({.step = 0, .micro_batches = {batch_of(kTokens, kTargets, kWeights)}}, 1.0);
   EXPECT_EQ(report.outcome, TrainStep::Outcome::kNotFinite);

@@ -18,10 +18,10 @@ typedef struct th_state_info {
   int32_t rank;   /* -1: the parameter's own shape, cut as it is cut; 0: one scalar; else `shape` */
   th_string name; /* "exp_avg": its name in checkpoints */
   int64_t shape[4];
-  uint8_t dtype_code, dtype_bits; /* float 32 */
+  uint8_t dtype_code, dtype_bits; /* float 32; from ABI 1.1 on also bfloat 16 */
   uint16_t reserved;
   uint32_t reserved2;
-  double initial; /* of every element; what begins otherwise is added to it in update */
+  double initial; /* of every element, rounded to its dtype; what begins otherwise is added to it in update */
 } th_state_info;
 
 /* One parameter, or the piece of it that this process holds: then master, gradient, compute_copy and states like the parameter have rank 1
