@@ -100,6 +100,13 @@ class ValidateTest(unittest.TestCase):
                 done = validate(plugin)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def test_shipped_optimizers_keep_every_rule_with_moments_of_bfloat16(self):
+        for name in ("adam", "adamw", "ademamix", "lamb", "lion", "muon", "sgd"):
+            with self.subTest(name):
+                momentum = ("--set", "momentum=0.9") if name == "sgd" else ()
+                done = validate(BUILD / "plugins" / f"{name}.so", "--set", "moments=bfloat16", *momentum)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_each_rule_finds_the_plugin_that_breaks_it(self):
         for kind in KINDS:
             plugin = FIXTURES / f"rule_breaking_{kind}.so"

@@ -13,7 +13,7 @@
 #include <cmath>
 
 #include "ademamix/kernel.hpp"
-#include "elementwise/pieces.hpp"
+#include "elementwise/moments.hpp"
 #include "elementwise/tensor_path.hpp"
 
 namespace {
@@ -50,14 +50,15 @@ class AdEMAMix {
         alpha_(config.number("alpha")),
         epsilon_(config.number("epsilon")),
         weight_decay_(config.number("weight_decay")),
+        moments_(elementwise::moments_of(config)),
         ramp_(static_cast<double>(steps_of(config, config.amount("ramp")))) {}
 
   void describe_states(const th_parameter_info &, StateList &states) const {
-    for (const std::string_view name : kStates) states.like_parameter(name);
+    for (const std::string_view name : kStates) states.like_parameter(name, 0, moments_);
   }
 
   void update(const th_update_call &call, std::span<const th_update> updates) const {
-    elementwise::check_updates(updates, kStates);
+    elementwise::check_updates(updates, kStates, moments_);
     const AdEMAMixSettings settings = settings_at(call);
     if (elementwise::on_cuda(updates)) return elementwise::tensor_optimizers().ademamix(settings, call, updates);
     const double t = static_cast<double>(call.step) + 1;
@@ -77,9 +78,13 @@ class AdEMAMix {
       own.keep = static_cast<float>(1 - update.learning_rate * settings.weight_decay * update.weight_decay_multiplier);
       own.fast_share = static_cast<float>(update.learning_rate / bias_correction);
       own.slow_share = static_cast<float>(update.learning_rate * settings.alpha);
-      ademamix_kernel(own, items<float>(update.master) + first, items<const float>(update.gradient) + first,
-                      items<float>(update.states[0]) + first, items<float>(update.states[1]) + first,
-                      items<float>(update.states[2]) + first, count);
+      elementwise::MomentBlock fast(call, update, 0, first, count), slow(call, update, 1, first, count),
+          squares(call, update, 2, first, count);
+      ademamix_kernel(own, items<float>(update.master) + first, items<const float>(update.gradient) + first, fast.values(), slow.values(),
+                      squares.values(), count);
+      fast.store();
+      slow.store();
+      squares.store();
     });
   }
 
@@ -93,6 +98,7 @@ class AdEMAMix {
 
   Host host_;
   double beta1_, beta2_, beta3_, alpha_, epsilon_, weight_decay_;
+  StateType moments_;
   double ramp_;  // in updates
 };
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "elementwise/adam_kernel.hpp"
-#include "elementwise/pieces.hpp"
+#include "elementwise/moments.hpp"
 #include "elementwise/tensor_path.hpp"
 
 namespace elementwise {
@@ -28,8 +28,11 @@ void adam(const trainhost::sdk::Host &host, const AdamSettings &settings, const 
     own.keep = static_cast<float>(settings.decoupled ? 1 - update.learning_rate * decay : 1);
     own.coupled_decay = static_cast<float>(settings.decoupled ? 0 : decay);
     own.step_size = static_cast<float>(update.learning_rate / bias_correction);
-    adam_kernel(own, items<float>(update.master) + first, items<const float>(update.gradient) + first,
-                items<float>(update.states[0]) + first, items<float>(update.states[1]) + first, count);
+    MomentBlock exp_avg(call, update, 0, first, count), exp_avg_sq(call, update, 1, first, count);
+    adam_kernel(own, items<float>(update.master) + first, items<const float>(update.gradient) + first, exp_avg.values(),
+                exp_avg_sq.values(), count);
+    exp_avg.store();
+    exp_avg_sq.store();
   });
 }
 

@@ -8,7 +8,7 @@
 
 #include <array>
 
-#include "elementwise/checks.hpp"
+#include "elementwise/moments.hpp"
 #include "tensors/tensor_optimizers.h"
 
 namespace elementwise {
@@ -26,14 +26,15 @@ class Adam {
 
   Adam(const trainhost::sdk::Host &host, const trainhost::sdk::Config &config)
       : host_(host),
-        settings_{config.number("beta1"), config.number("beta2"), config.number("epsilon"), config.number("weight_decay"), decoupled} {}
+        settings_{config.number("beta1"), config.number("beta2"), config.number("epsilon"), config.number("weight_decay"), decoupled},
+        moments_(moments_of(config)) {}
 
   void describe_states(const th_parameter_info &, trainhost::sdk::StateList &states) const {
-    for (const std::string_view name : kAdamStates) states.like_parameter(name);
+    for (const std::string_view name : kAdamStates) states.like_parameter(name, 0, moments_);
   }
 
   void update(const th_update_call &call, std::span<const th_update> updates) const {
-    check_updates(updates, kAdamStates);
+    check_updates(updates, kAdamStates, moments_);
     AdamSettings settings = settings_;
     settings.beta1 = momentum_of(call, settings.beta1);
     adam(host_, settings, call, updates);
@@ -42,6 +43,7 @@ class Adam {
  private:
   trainhost::sdk::Host host_;
   AdamSettings settings_;
+  StateType moments_;
 };
 
 }  // namespace elementwise

@@ -85,17 +85,21 @@ inline void check_parameter(const th_update &update, const th_tensor &place) {
 }
 
 // States like the parameter. names: of the first ones, in order.
-inline void check_states(const th_update &update, const th_tensor &place, std::span<const std::string_view> names) {
+inline void check_states(const th_update &update, const th_tensor &place, std::span<const std::string_view> names,
+                         trainhost::sdk::StateType type = trainhost::sdk::StateType::kFloat32) {
+  const bool bfloat16 = type == trainhost::sdk::StateType::kBfloat16;
   for (size_t i = 0; i < names.size(); ++i) {
-    check_tensor(update, "state " + std::string(names[i]), update.states[i], place, update.master, TH_DTYPE_FLOAT, 32);
+    check_tensor(update, "state " + std::string(names[i]), update.states[i], place, update.master,
+                 bfloat16 ? TH_DTYPE_BFLOAT : TH_DTYPE_FLOAT, bfloat16 ? 16 : 32);
   }
 }
 
 // Throws TH_INVALID naming the first parameter whose tensors are not as kinds/optimizer.h says. states: the names, in order.
-inline void check_updates(std::span<const th_update> updates, std::span<const std::string_view> states) {
+inline void check_updates(std::span<const th_update> updates, std::span<const std::string_view> states,
+                          trainhost::sdk::StateType type = trainhost::sdk::StateType::kFloat32) {
   for (const th_update &update : updates) {
     check_parameter(update, updates.front().master);
-    check_states(update, updates.front().master, states);
+    check_states(update, updates.front().master, states, type);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 
+#include "elementwise/moments.hpp"
 #include "elementwise/tensor_path.hpp"
 #include "lamb/kernel.hpp"
 #include "whole_tensors/blocks.hpp"
@@ -16,7 +17,7 @@
 namespace {
 
 using namespace trainhost::sdk;
-using elementwise::items, whole_tensors::kBlock, whole_tensors::Squares;
+using elementwise::items, elementwise::MomentBlock, whole_tensors::kBlock, whole_tensors::Squares;
 
 constexpr std::array<std::string_view, 2> kStates = {"exp_avg", "exp_avg_sq"};
 
@@ -25,11 +26,13 @@ class Lamb {
   static constexpr int32_t granularity = TH_GRANULARITY_TENSOR;
 
   Lamb(const Host &host, const Config &config)
-      : host_(host), settings_{config.number("beta1"),        config.number("beta2"),        config.number("epsilon"),
-                               config.number("weight_decay"), config.number("largest_norm"), config.boolean("trust_ratio")} {}
+      : host_(host),
+        settings_{config.number("beta1"),        config.number("beta2"),        config.number("epsilon"),
+                  config.number("weight_decay"), config.number("largest_norm"), config.boolean("trust_ratio")},
+        moments_(elementwise::moments_of(config)) {}
 
   void describe_states(const th_parameter_info &, StateList &states) const {
-    for (const std::string_view name : kStates) states.like_parameter(name);
+    for (const std::string_view name : kStates) states.like_parameter(name, 0, moments_);
   }
 
   // The sums of each block; one parameter is updated after the other.
@@ -40,7 +43,7 @@ class Lamb {
   }
 
   void update(const th_update_call &call, std::span<const th_update> updates) const {
-    elementwise::check_updates(updates, kStates);
+    elementwise::check_updates(updates, kStates, moments_);
     for (const th_update &update : updates) whole_tensors::check_whole(update);
     LambSettings settings = settings_;
     settings.beta1 = elementwise::momentum_of(call, settings.beta1);
@@ -58,24 +61,35 @@ class Lamb {
                         .weight_decay = static_cast<float>(settings.weight_decay * update.weight_decay_multiplier)};
     const int64_t elements = elementwise::element_count(update.master);
     float *const master = items<float>(update.master);
-    float *const exp_avg = items<float>(update.states[0]), *const exp_avg_sq = items<float>(update.states[1]);
     const float *const gradient = items<const float>(update.gradient);
     auto *const squares = static_cast<Squares *>(call.workspace);
 
     whole_tensors::for_each_block(host_, elements, [&](int64_t block, int64_t first, int64_t count) {
       float direction[kBlock];
-      lamb_moments(step, gradient + first, exp_avg + first, exp_avg_sq + first, count);
-      lamb_direction(step, master + first, exp_avg + first, exp_avg_sq + first, direction, count);
+      {
+        MomentBlock exp_avg(call, update, 0, first, count), exp_avg_sq(call, update, 1, first, count);
+        lamb_moments(step, gradient + first, exp_avg.values(), exp_avg_sq.values(), count);
+        exp_avg.store();
+        exp_avg_sq.store();
+      }
+      direction_of(step, call, update, first, count, direction);
       squares[block] = {sum_of_squares(master + first, count), sum_of_squares(direction, count)};
     });
     const double ratio = trust_ratio(settings, whole_tensors::total(squares, whole_tensors::block_count(elements)));
     const auto length = static_cast<float>(update.learning_rate * ratio);
     whole_tensors::for_each_block(host_, elements, [&](int64_t, int64_t first, int64_t count) {
       float direction[kBlock];
-      lamb_direction(step, master + first, exp_avg + first, exp_avg_sq + first, direction, count);
+      direction_of(step, call, update, first, count, direction);
       step_along(1, master + first, length, direction, count);
       elementwise::write_compute_copy(update, first, count);
     });
+  }
+
+  // Of the moments as they are stored, so that it is the same each time.
+  static void direction_of(const LambStep &step, const th_update_call &call, const th_update &update, int64_t first, int64_t count,
+                           float *direction) {
+    MomentBlock exp_avg(call, update, 0, first, count), exp_avg_sq(call, update, 1, first, count);
+    lamb_direction(step, items<float>(update.master) + first, exp_avg.values(), exp_avg_sq.values(), direction, count);
   }
 
   static double trust_ratio(const LambSettings &settings, const Squares &squares) {
@@ -85,6 +99,7 @@ class Lamb {
 
   Host host_;
   LambSettings settings_;
+  StateType moments_;
 };
 
 }  // namespace

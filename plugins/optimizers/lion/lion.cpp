@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "elementwise/pieces.hpp"
+#include "elementwise/moments.hpp"
 #include "elementwise/tensor_path.hpp"
 #include "lion/kernel.hpp"
 
@@ -21,12 +21,14 @@ class Lion {
   static constexpr int32_t granularity = TH_GRANULARITY_ELEMENT;
 
   Lion(const Host &host, const Config &config)
-      : host_(host), settings_{config.number("beta1"), config.number("beta2"), config.number("weight_decay")} {}
+      : host_(host),
+        settings_{config.number("beta1"), config.number("beta2"), config.number("weight_decay")},
+        moments_(elementwise::moments_of(config)) {}
 
-  void describe_states(const th_parameter_info &, StateList &states) const { states.like_parameter(kStates[0]); }
+  void describe_states(const th_parameter_info &, StateList &states) const { states.like_parameter(kStates[0], 0, moments_); }
 
   void update(const th_update_call &call, std::span<const th_update> updates) const {
-    elementwise::check_updates(updates, kStates);
+    elementwise::check_updates(updates, kStates, moments_);
     LionSettings settings = settings_;
     settings.beta1 = elementwise::momentum_of(call, settings.beta1);
     if (elementwise::on_cuda(updates)) return elementwise::tensor_optimizers().lion(settings, call, updates);
@@ -38,14 +40,16 @@ class Lion {
                           .beta1_rest = static_cast<float>(1 - settings.beta1),
                           .beta2_rest = static_cast<float>(1 - settings.beta2),
                           .learning_rate = static_cast<float>(update.learning_rate)};
-      lion_kernel(step, items<float>(update.master) + first, items<const float>(update.gradient) + first,
-                  items<float>(update.states[0]) + first, count);
+      elementwise::MomentBlock exp_avg(call, update, 0, first, count);
+      lion_kernel(step, items<float>(update.master) + first, items<const float>(update.gradient) + first, exp_avg.values(), count);
+      exp_avg.store();
     });
   }
 
  private:
   Host host_;
   LionSettings settings_;
+  StateType moments_;
 };
 
 }  // namespace

@@ -35,10 +35,11 @@ class Muon {
       : host_(host),
         tensors_(elementwise::tensor_optimizers()),
         matrices_{config.number("momentum"), config.number("update_rms"), config.number("weight_decay")},
-        others_{config.number("beta1"), config.number("beta2"), config.number("epsilon"), config.number("weight_decay"), true} {}
+        others_{config.number("beta1"), config.number("beta2"), config.number("epsilon"), config.number("weight_decay"), true},
+        moments_(elementwise::moments_of(config)) {}
 
   void describe_states(const th_parameter_info &info, StateList &states) const {
-    for (const std::string_view name : states_of(info)) states.like_parameter(name);
+    for (const std::string_view name : states_of(info)) states.like_parameter(name, 0, moments_);
   }
 
   uint64_t workspace(std::span<const th_parameter_info *const> parameters) const {
@@ -52,7 +53,7 @@ class Muon {
   void update(const th_update_call &call, std::span<const th_update> updates) const {
     for (const th_update &update : updates) {
       elementwise::check_parameter(update, updates.front().master);
-      elementwise::check_states(update, updates.front().master, states_of(*update.info));
+      elementwise::check_states(update, updates.front().master, states_of(*update.info), moments_);
       whole_tensors::check_whole(update);
     }
     MuonSettings settings = matrices_;
@@ -77,10 +78,12 @@ class Muon {
   void update_matrix(const MuonSettings &settings, const th_update_call &call, const th_update &update) const {
     const int64_t rows = update.info->shape[0], columns = update.info->shape[1], elements = rows * columns;
     const MuonMemory memory(call.workspace, rows, columns);
-    float *const master = items<float>(update.master), *const buffer = items<float>(update.states[0]), *const x = memory.iteration.x;
+    float *const master = items<float>(update.master), *const x = memory.iteration.x;
     const float *const gradient = items<const float>(update.gradient);
     whole_tensors::for_each_block(host_, elements, [&](int64_t block, int64_t first, int64_t count) {
-      muon_momentum(*call.gradient_scale, static_cast<float>(settings.momentum), gradient + first, buffer + first, x + first, count);
+      elementwise::MomentBlock buffer(call, update, 0, first, count);
+      muon_momentum(*call.gradient_scale, static_cast<float>(settings.momentum), gradient + first, buffer.values(), x + first, count);
+      buffer.store();
       memory.squares[block].step = sum_of_squares(x + first, count);
     });
     const double norm = std::sqrt(whole_tensors::total(memory.squares, whole_tensors::block_count(elements)).step);
@@ -112,6 +115,7 @@ class Muon {
   const TensorOptimizers &tensors_;
   MuonSettings matrices_;
   AdamSettings others_;
+  StateType moments_;
 };
 
 }  // namespace

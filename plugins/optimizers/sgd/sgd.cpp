@@ -9,7 +9,7 @@
 #include <array>
 #include <cmath>
 
-#include "elementwise/pieces.hpp"
+#include "elementwise/moments.hpp"
 #include "elementwise/tensor_path.hpp"
 #include "sgd/kernel.hpp"
 
@@ -28,16 +28,17 @@ class Sgd {
       : host_(host),
         momentum_(config.number("momentum")),
         nesterov_(config.boolean("nesterov")),
-        weight_decay_(config.number("weight_decay")) {
+        weight_decay_(config.number("weight_decay")),
+        moments_(elementwise::moments_of(config)) {
     if (nesterov_ && momentum_ == 0) throw Failure(TH_INVALID, "nesterov = true with momentum = 0; expected a momentum above 0");
   }
 
   void describe_states(const th_parameter_info &, StateList &states) const {
-    if (has_buffer()) states.like_parameter(kStates[0]);
+    if (has_buffer()) states.like_parameter(kStates[0], 0, moments_);
   }
 
   void update(const th_update_call &call, std::span<const th_update> updates) const {
-    elementwise::check_updates(updates, std::span(kStates).first(has_buffer() ? 1 : 0));
+    elementwise::check_updates(updates, std::span(kStates).first(has_buffer() ? 1 : 0), moments_);
     const double momentum = elementwise::momentum_of(call, momentum_);
     if (momentum != 0 && !has_buffer()) {
       throw Failure(TH_INVALID,
@@ -50,7 +51,9 @@ class Sgd {
       float *master = items<float>(update.master) + first;
       const float *gradient = items<const float>(update.gradient) + first;
       if (has_buffer()) {
-        momentum_kernel(step(call, update, momentum), master, gradient, items<float>(update.states[0]) + first, count);
+        elementwise::MomentBlock buffer(call, update, 0, first, count);
+        momentum_kernel(step(call, update, momentum), master, gradient, buffer.values(), count);
+        buffer.store();
       } else {
         sgd_kernel(step(call, update, momentum), master, gradient, count);
       }
@@ -73,6 +76,7 @@ class Sgd {
   double momentum_;
   bool nesterov_;
   double weight_decay_;
+  StateType moments_;
 };
 
 }  // namespace

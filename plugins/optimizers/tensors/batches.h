@@ -14,6 +14,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include "libtorch/tensor.h"
+#include "tensors/moments.h"
 #include "trainhost/kinds/optimizer.h"
 
 namespace tensors {
@@ -32,16 +33,16 @@ struct Batch {
       : learning_rate(learning_rate), weight_decay_multiplier(weight_decay_multiplier) {}
 
   double learning_rate, weight_decay_multiplier;
-  std::vector<at::Tensor> masters, gradients;
-  std::array<std::vector<at::Tensor>, kMostStates> states;
-  std::vector<at::Tensor> copies, copied;  // bfloat16 to be written, and the masters it is rounded from
+  std::vector<at::Tensor> masters, gradients, unscaled_gradients;
+  std::array<std::vector<at::Tensor>, kMostStates> states;  // in a step as float32
+  std::vector<at::Tensor> copies, copied;                   // bfloat16 to be written, and the masters it is rounded from
   int64_t elements = 0;
 
   // Elements [first, first + count) of an update.
   void add(const th_update &update, size_t state_count, int64_t total, int64_t first, int64_t count) {
     const auto run = [&](const th_tensor &tensor) { return wrap(tensor, {total}).narrow(0, first, count); };
     masters.push_back(run(update.master));
-    gradients.push_back(run(update.gradient));
+    unscaled_gradients.push_back(run(update.gradient));
     for (size_t i = 0; i < state_count; ++i) states[i].push_back(run(update.states[i]));
     if (update.compute_copy.data != nullptr) {
       copies.push_back(run(update.compute_copy));
@@ -86,8 +87,15 @@ void for_each_batch(const th_update_call &call, std::span<const th_update> updat
   with_operators(device, call.stream, [&] {
     const at::Tensor scale = floats(call.gradient_scale, {}, device);
     for (Batch &batch : batches_of(updates, state_count)) {
-      batch.gradients = at::_foreach_mul(batch.gradients, scale);
+      batch.gradients = at::_foreach_mul(batch.unscaled_gradients, scale);
+      const auto stored = batch.states;
+      for (auto &states : batch.states) std::ranges::transform(states, states.begin(), as_float32);
+      const auto computed = batch.states;
       step(batch);
+      for (size_t state = 0; state < state_count; ++state) {
+        const RoundingKey key = rounding_key(call.step, state);
+        for (size_t i = 0; i < stored[state].size(); ++i) store(stored[state][i], computed[state][i], batch.unscaled_gradients[i], key);
+      }
       if (!batch.copies.empty()) at::_foreach_copy_(batch.copies, batch.copied);
     }
   });

@@ -39,11 +39,12 @@ void muon(const MuonSettings &settings, const th_update_call &call, const th_upd
   with_operators(device, call.stream, [&] {
     const int64_t rows = update.info->shape[0], columns = update.info->shape[1];
     const MuonMemory memory(call.workspace, rows, columns);
-    const at::Tensor master = wrap(update.master), buffer = wrap(update.states[0]);
+    const at::Tensor master = wrap(update.master), stored = wrap(update.states[0]), buffer = as_float32(stored);
     const at::Tensor gradient = wrap(update.gradient) * floats(call.gradient_scale, {}, device);
     at::Tensor x = floats(memory.iteration.x, {rows, columns}, device);
     buffer.mul_(settings.momentum).add_(gradient);
     x.copy_(gradient).add_(buffer, settings.momentum);
+    store(stored, buffer, wrap(update.gradient), rounding_key(call.step, 0));
     x.div_(at::linalg_vector_norm(x).clamp_min_(kSmallestNorm));
     const float *const orthogonal =
         orthogonalise(memory.iteration, rows, columns, [&](const auto &...factors) { multiply_add_on(device, factors...); });

@@ -52,7 +52,8 @@ using UpdateAll = void(const Settings &settings, const th_update_call &call, std
 // Each does what the plugin's CPU loops do (formulas in NAME/NAME.cpp and elementwise/adam.hpp) to checked updates whose tensors are on
 // one device, enqueued on the call's stream and not waited for. Temporary memory is LibTorch's: at most 128 MiB of adam, sgd and adagrad,
 // 384 MiB of lion and ademamix, four times the largest parameter of lamb, adafactor and schedule_free; muon has the call's workspace and
-// once the gradient. Throw std::exception.
+// once the gradient. Moments of bfloat16 take 128 MiB more each and 768 MiB to round them, of lamb and muon their parameter once more each
+// and six times. Throw std::exception.
 struct TensorOptimizers {
   UpdateAll<AdamSettings> *adam;
   // Without a momentum_buffer in the states, settings.momentum is 0.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
@@ -39,9 +40,15 @@ at::Tensor rms(const at::Tensor &tensor) { return length_of(tensor) / std::sqrt(
 
 void lamb(const LambSettings &settings, const th_update_call &call, std::span<const th_update> updates) {
   for_each_parameter(call, updates, [&](const th_update &update, const at::Tensor &master, const at::Tensor &gradient) {
-    const at::Tensor exp_avg = wrap(update.states[0]).view_as(master), exp_avg_sq = wrap(update.states[1]).view_as(master);
+    const std::array stored{wrap(update.states[0]).view_as(master), wrap(update.states[1]).view_as(master)};
+    at::Tensor exp_avg = as_float32(stored[0]), exp_avg_sq = as_float32(stored[1]);
     exp_avg.lerp_(gradient, 1 - settings.beta1);
     exp_avg_sq.mul_(settings.beta2).addcmul_(gradient, gradient, 1 - settings.beta2);
+    const at::Tensor unscaled = wrap(update.gradient).view_as(master);
+    store(stored[0], exp_avg, unscaled, rounding_key(call.step, 0));
+    store(stored[1], exp_avg_sq, unscaled, rounding_key(call.step, 1));
+    exp_avg = as_float32(stored[0]);  // as the plugin's loops, which compute the direction twice
+    exp_avg_sq = as_float32(stored[1]);
     const at::Tensor direction = exp_avg / (exp_avg_sq.sqrt() + settings.epsilon);
     direction.add_(master, settings.weight_decay * update.weight_decay_multiplier);
     if (settings.trust_ratio) {

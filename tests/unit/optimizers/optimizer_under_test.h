@@ -44,9 +44,10 @@ class UpdatedParameter {
     described_ = optimizer.describe_states(info_).value();
     for (const auto &state : described_) {
       state_names.push_back(state.name);
-      size_t count = state.like_parameter ? master.size() : 1;
-      for (const int64_t extent : state.shape) count *= static_cast<size_t>(extent);
-      states.emplace_back(count, static_cast<float>(state.initial));
+      const size_t count = state.element_count(master.size());
+      const bool bfloat16 = state.type == ElementType::kBfloat16;
+      states.emplace_back(bfloat16 ? 0 : count, static_cast<float>(state.initial));
+      bfloat16_states.emplace_back(bfloat16 ? count : 0);  // which begin with 0 in all shipped optimizers
     }
   }
 
@@ -60,7 +61,8 @@ class UpdatedParameter {
   std::vector<float> master, gradient;
   std::vector<uint16_t> compute_copy;
   std::vector<std::string> state_names;
-  std::vector<std::vector<float>> states;
+  std::vector<std::vector<float>> states;              // of a state of bfloat16 empty
+  std::vector<std::vector<uint16_t>> bfloat16_states;  // of all others empty
   bool with_compute_copy = false;
   double learning_rate = 0.01, weight_decay_multiplier = 1;
 
@@ -83,8 +85,12 @@ class UpdatedParameter {
     info_.name = {name_.data(), name_.size()};  // which may have moved
     state_views_.clear();
     for (size_t i = 0; i < states.size(); ++i) {
-      state_views_.push_back(described_[i].like_parameter ? view(states[i].data() + first, shape)
-                                                          : view(states[i].data(), described_[i].shape));
+      if (described_[i].type == ElementType::kBfloat16) {
+        state_views_.push_back(view(bfloat16_states[i].data() + first, shape, TH_DTYPE_BFLOAT, 16));
+      } else {
+        state_views_.push_back(described_[i].like_parameter ? view(states[i].data() + first, shape)
+                                                            : view(states[i].data(), described_[i].shape));
+      }
     }
     return {.info = &info_,
             .master = view(master.data() + first, shape),

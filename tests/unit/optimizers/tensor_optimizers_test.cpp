@@ -129,6 +129,45 @@ TEST(TensorOptimizers, AgreeWithThePluginsOnManyParameters) {
   expect_agreement({"muon", {}}, 0.5, kMatrices, 1e-5f);  // the iteration makes much of roundings
 }
 
+// The first update of each, whose moments before rounding differ by an error of float32 at most; those of SGD do not, so it rounds them to
+// the same bits.
+TEST(TensorOptimizers, RoundMomentsOfBfloat16AsThePluginsDo) {
+  for (const char *plugin : {"sgd", "adam", "adamw", "lion", "ademamix", "lamb", "muon"}) {
+    for (const auto &shapes : {kVectors, kMatrices}) {
+      if (plugin == std::string("muon") && shapes == kVectors) continue;
+      TracedOptimizer traced{plugin, {{"moments", std::string("bfloat16")}}};
+      if (traced.plugin == "sgd") traced.parameters["momentum"] = 0.9;
+      const auto optimizer = optimizer_under_test(plugin, traced.parameters, 1);
+      auto expected = parameters_for(*optimizer, shapes), found = parameters_for(*optimizer, shapes);
+      const float scale = 0.375f;
+      // LAMB's direction is that of the kept moments, of which some are a 256th larger.
+      const float tolerance = traced.plugin == "lamb" ? 1e-2f / 256 : traced.plugin == "muon" ? 1e-5f : 1e-6f;
+      size_t all = 0, others = 0;
+      th_update_call call = call_at(0, scale);
+      for (size_t i = 0; i < expected.size(); ++i)
+        expected[i].gradient = found[i].gradient = numbers(found[i].gradient.size(), static_cast<uint32_t>(100 + i));
+      ASSERT_TRUE(update(*optimizer, call, updates_of(expected)));
+      const auto updates = updates_of(found);
+      UpdateWorkspace workspace(*optimizer, updates);
+      call.workspace = workspace.data();
+      update_tensors(traced, call, updates, true);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_THAT(found[i].master, testing::Pointwise(testing::FloatNear(tolerance), expected[i].master)) << plugin;
+        for (size_t s = 0; s < expected[i].bfloat16_states.size(); ++s) {
+          const auto &a = expected[i].bfloat16_states[s], &b = found[i].bfloat16_states[s];
+          for (size_t e = 0; e < a.size(); ++e) {
+            ++all;
+            others += a[e] != b[e];
+            ASSERT_LE(std::abs(a[e] - b[e]), 1) << plugin;  // neighbours
+          }
+        }
+      }
+      EXPECT_LE(static_cast<double>(others), (traced.plugin == "sgd" ? 0 : 0.1) * static_cast<double>(all)) << plugin;
+      std::printf("%s: %zu of %zu moments are the other neighbour\n", plugin, others, all);
+    }
+  }
+}
+
 TEST(TensorOptimizers, TakeAMomentumOfZeroWithABuffer) {
   const auto sgd = optimizer_under_test("sgd", {{"momentum", 0.9}});
   UpdatedParameter parameter(*sgd, {1.0f});

@@ -112,6 +112,18 @@ TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithAWorkspace) {
   EXPECT_EQ(planned, allocated(run, 0, Reduction::kFast));
 }
 
+// Two moments of 2 bytes, where float32 has two of 4; each may end with a rest of a cache line.
+TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithMomentsOfBfloat16) {
+  SmallRun run("minicpm", {}, "adamw", {{"moments", std::string("bfloat16")}}), precise;
+  for (SmallRun *one : {&run, &precise}) one->recipe.training.batch = Batch::constant(2 * 512);
+  const MemoryUse planned = run.plan().fullest().peak;
+  EXPECT_EQ(own_bytes(planned), allocated(run, 0, Reduction::kFast));
+  constexpr double kHugePage = 2 << 20;
+  const auto elements = static_cast<double>(parameter_bytes(*run.model)) / sizeof(float);
+  EXPECT_NEAR(static_cast<double>(planned.of(MemoryPart::kOptimizer)), 2 * 2 * elements, kHugePage);
+  EXPECT_NEAR(static_cast<double>(precise.plan().fullest().peak.of(MemoryPart::kOptimizer)), 2 * 4 * elements, kHugePage);
+}
+
 // What the model itself takes is LibTorch's, which our allocator does not count, and the fixture does not tell it.
 TEST(MemoryPlanTest, IsWhatTheAllocatorCountsWithBfloat16Copies) {
   for (const uint32_t recompute : {0u, 1u}) {

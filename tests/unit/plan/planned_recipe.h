@@ -14,7 +14,8 @@ namespace trainhost::test {
 struct SmallRun {
   static constexpr uint32_t kVocabulary = 1000;
 
-  explicit SmallRun(const std::string &model_name = "minicpm", PlannedDevice device = {}, const std::string &optimizer_name = "adamw")
+  explicit SmallRun(const std::string &model_name = "minicpm", PlannedDevice device = {}, const std::string &optimizer_name = "adamw",
+                    const std::map<std::string, ParameterValue> &optimizer_parameters = {})
       : device(device) {
     const std::map<std::string, ParameterValue> parameters{
         {"layers", int64_t{6}}, {"width", int64_t{128}}, {"heads", int64_t{4}}, {"kv_heads", int64_t{2}}, {"feed_forward", int64_t{320}}};
@@ -35,7 +36,7 @@ struct SmallRun {
     options.sequence_length = 64;
     options.tokens = 4096;
     model = *Model::create(plugin_under_test(PluginKind::kModel, model_name, parameters), options);
-    phases.optimizers.push_back(*Optimizer::create(plugin_under_test(PluginKind::kOptimizer, optimizer_name)));
+    phases.optimizers.push_back(*Optimizer::create(plugin_under_test(PluginKind::kOptimizer, optimizer_name, optimizer_parameters)));
   }
 
   PlannedRun planned(uint32_t processes = 1) const {

@@ -107,18 +107,21 @@ class Process {
     }
   }
 
+  using Bytes = std::vector<std::byte>;
+
   // Parameters and states, as a checkpoint has them.
-  std::map<std::string, std::vector<float>> saved() {
+  std::map<std::string, Bytes> saved() {
     if (state_.updates > 0) move_to(ParameterPoint::kEvaluation);
-    std::map<std::string, std::vector<float>> tensors;
+    std::map<std::string, Bytes> tensors;
     for (const NamedTensor &tensor : parameters_.tensors_to_save())
-      std::ranges::copy(tensor.values.floats(), std::back_inserter(tensors[tensor.name]));
+      std::ranges::copy(tensor.values.bytes(), std::back_inserter(tensors[tensor.name]));
     if (state_.updates > 0) move_to(ParameterPoint::kTraining);
     return tensors;
   }
   // After an update.
-  void load(const std::map<std::string, std::vector<float>> &tensors) {
-    for (const NamedTensor &tensor : parameters_.tensors_to_load()) std::ranges::copy(tensors.at(tensor.name), tensor.values.floats().begin());
+  void load(const std::map<std::string, Bytes> &tensors) {
+    for (const NamedTensor &tensor : parameters_.tensors_to_load())
+      std::ranges::copy(tensors.at(tensor.name), tensor.values.bytes().begin());
     parameters_.loaded();
     move_to(ParameterPoint::kTraining);
   }
@@ -145,26 +148,41 @@ class Process {
   TrainStep train_step_;
 };
 
+// With its defaults, and with the other storage of its moments where it has a choice.
+std::vector<Settings> variants_of(const Manifest &optimizer) {
+  std::vector<Settings> variants{required_by(optimizer)};
+  if (std::ranges::find(optimizer.parameters, "moments", &ParameterSpec::name) == optimizer.parameters.end()) return variants;
+  variants.push_back(variants.front());
+  variants.back()["moments"] = std::string("bfloat16");
+  if (optimizer.name == "sgd") variants.back()["momentum"] = 0.9;
+  return variants;
+}
+
 // Finite, and the same bits when the run is stopped in the middle and goes on in another process.
 TEST(OptimizersAndSchedules, AllRunTogetherAndResumeToTheSameBits) {
   const auto optimizers = shipped(PluginKind::kOptimizer), schedules = shipped(PluginKind::kLrScheduler);
   EXPECT_GE(optimizers.size(), 10u);
   EXPECT_GE(schedules.size(), 9u);
+  size_t of_bfloat16 = 0;
   for (const Manifest &optimizer : optimizers) {
-    for (const Manifest &schedule : schedules) {
-      SCOPED_TRACE(optimizer.name + " with " + schedule.name);
-      const auto start = [&] { return Process(optimizer.name, required_by(optimizer), schedule.name, required_by(schedule)); };
-      Process straight = start(), first = start(), second = start();
-      const auto begun = straight.saved();
-      straight.train(0, kSteps);
-      first.train(0, kSteps / 2);
-      second.load(first.saved());
-      second.train(kSteps / 2, kSteps);
-      EXPECT_EQ(straight.not_finite(), "");
-      EXPECT_NE(straight.saved(), begun);
-      EXPECT_EQ(straight.saved(), second.saved());
+    for (const Settings &settings : variants_of(optimizer)) {
+      of_bfloat16 += settings.contains("moments");
+      for (const Manifest &schedule : schedules) {
+        SCOPED_TRACE(optimizer.name + (settings.contains("moments") ? " of bfloat16 with " : " with ") + schedule.name);
+        const auto start = [&] { return Process(optimizer.name, settings, schedule.name, required_by(schedule)); };
+        Process straight = start(), first = start(), second = start();
+        const auto begun = straight.saved();
+        straight.train(0, kSteps);
+        first.train(0, kSteps / 2);
+        second.load(first.saved());
+        second.train(kSteps / 2, kSteps);
+        EXPECT_EQ(straight.not_finite(), "");
+        EXPECT_NE(straight.saved(), begun);
+        EXPECT_EQ(straight.saved(), second.saved());
+      }
     }
   }
+  EXPECT_EQ(of_bfloat16, 7u);
 }
 
 constexpr double kCurvature = 2, kNoise = 0.7;

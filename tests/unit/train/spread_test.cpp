@@ -1,6 +1,7 @@
 // The same training on other numbers of ranks, however it is spread over them. Ranks are threads.
 #include "train/spread.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -43,6 +44,7 @@ struct Subject {
                                                       {"kv_heads", int64_t{1}}, {"feed_forward", int64_t{40}}, {"tied_embeddings", true}};
   std::string optimizer = "adamw";
   double learning_rate = 0.01;
+  std::map<std::string, ParameterValue> optimizer_parameters = {};
 };
 
 // What came out of it, put together from all ranks.
@@ -110,13 +112,17 @@ Value unwrap(Result<Value> result) {
   if constexpr (!std::is_void_v<Value>) return *std::move(result);
 }
 
+float number_at(const ElementSpan &values, size_t i) {
+  return values.type() == ElementType::kFloat32 ? values.floats()[i] : std::bit_cast<float>(uint32_t{values.bfloat16_bits()[i]} << 16);
+}
+
 void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std::mutex &mutex, Trained &trained) {
   std::unique_ptr<Model> model;
   std::unique_ptr<Optimizer> optimizer;
   {
     const std::lock_guard lock(mutex);  // a process loads its plugins one after the other
     model = unwrap(Model::create(plugin_under_test(PluginKind::kModel, subject.model, subject.parameters), options(way.bfloat16)));
-    optimizer = unwrap(Optimizer::create(plugin_under_test(PluginKind::kOptimizer, subject.optimizer)));
+    optimizer = unwrap(Optimizer::create(plugin_under_test(PluginKind::kOptimizer, subject.optimizer, subject.optimizer_parameters)));
   }
   const StageGroups groups = unwrap(StageGroups::split(world, way.stages));
   const Spread spread = unwrap(groups.spread(*model, sharding_of(way.sharding), {.bfloat16 = way.bfloat16}));
@@ -172,7 +178,7 @@ void train_rank(ProcessGroup &world, const Subject &subject, const Way &way, std
     whole.resize(count, std::numeric_limits<float>::quiet_NaN());
     for (size_t i = 0; i < tensor.values.size(); ++i) {
       EXPECT_TRUE(std::isnan(whole[tensor.begin + i])) << tensor.name << ": element " << i << " is saved by two ranks";
-      whole[tensor.begin + i] = tensor.values.floats()[i];
+      whole[tensor.begin + i] = number_at(tensor.values, i);
     }
   }
 }
@@ -341,6 +347,24 @@ TEST(Spread, ShippedOptimizersOfEveryGranularityGiveTheSameBits) {
     EXPECT_LT(alone.losses.back(), alone.losses.front());
     for (const Way &way : {Way{.data_ranks = 3, .sharding = "optimizer"}, Way{.data_ranks = 4, .sharding = "parameters"},
                            Way{.data_ranks = 2, .stages = 2, .sharding = "gradients"}}) {
+      expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
+    }
+  }
+}
+
+// Rounding at random draws the same whichever rank rounds: one optimizer of each granularity.
+TEST(Spread, MomentsOfBfloat16GiveTheSameBits) {
+  for (const char *optimizer : {"adamw", "lamb", "muon"}) {
+    Subject subject{.optimizer = optimizer, .learning_rate = 3e-3, .optimizer_parameters = {{"moments", std::string("bfloat16")}}};
+    subject.parameters["layers"] = int64_t{1};
+    subject.parameters["width"] = int64_t{72};
+    subject.parameters["feed_forward"] = int64_t{128};
+    const Trained alone = train(subject, {});
+    EXPECT_LT(alone.losses.back(), alone.losses.front());
+    subject.optimizer_parameters["moments"] = std::string("float32");
+    EXPECT_NE(train(subject, {}).losses, alone.losses);
+    subject.optimizer_parameters["moments"] = std::string("bfloat16");
+    for (const Way &way : {Way{.data_ranks = 3, .sharding = "parameters"}, Way{.data_ranks = 2, .stages = 2, .sharding = "gradients"}}) {
       expect_same_bits(train(subject, way), alone, to_string(way) + ", " + optimizer);
     }
   }

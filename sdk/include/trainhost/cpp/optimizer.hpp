@@ -18,21 +18,18 @@ namespace trainhost::sdk {
 inline namespace [[gnu::visibility("hidden")]] v1_0 {
 
   // What a state is stored as. bfloat16 takes half the memory; hosts before ABI 1.1 refuse it.
-  struct StateType {
-    uint8_t code, bits;
-  };
-  inline constexpr StateType kFloat32{TH_DTYPE_FLOAT, 32}, kBfloat16{TH_DTYPE_BFLOAT, 16};
+  enum class StateType { kFloat32, kBfloat16 };
 
   // Collects the states of one parameter; names must be string literals.
   class StateList {
    public:
     StateList(th_state_info *out, uint32_t capacity) : out_(out), capacity_(capacity) {}
     // Of the parameter's own shape.
-    void like_parameter(std::string_view name, double initial = 0, StateType type = kFloat32) { add(name, -1, {}, initial, type); }
+    void like_parameter(std::string_view name, double initial = 0, StateType type = StateType::kFloat32) { add(name, -1, {}, initial, type); }
     // float32, one number.
-    void scalar(std::string_view name, double initial = 0) { add(name, 0, {}, initial, kFloat32); }
+    void scalar(std::string_view name, double initial = 0) { add(name, 0, {}, initial, StateType::kFloat32); }
     // [rows, columns], whatever the parameter's shape; needs a granularity that leaves parameters whole.
-    void matrix(std::string_view name, int64_t rows, int64_t columns, double initial = 0, StateType type = kFloat32) {
+    void matrix(std::string_view name, int64_t rows, int64_t columns, double initial = 0, StateType type = StateType::kFloat32) {
       add(name, 2, {rows, columns}, initial, type);
     }
     uint32_t count() const { return count_; }
@@ -42,13 +39,14 @@ inline namespace [[gnu::visibility("hidden")]] v1_0 {
       int64_t rows, columns;
     };
     void add(std::string_view name, int32_t rank, Shape shape, double initial, StateType type) {
+      const bool bfloat16 = type == StateType::kBfloat16;
       if (count_ < capacity_) {
         out_[count_] = th_state_info{.struct_size = sizeof(th_state_info),
                                      .rank = rank,
                                      .name = to_string(name),
                                      .shape = {shape.rows, shape.columns},
-                                     .dtype_code = type.code,
-                                     .dtype_bits = type.bits,
+                                     .dtype_code = bfloat16 ? uint8_t{TH_DTYPE_BFLOAT} : uint8_t{TH_DTYPE_FLOAT},
+                                     .dtype_bits = bfloat16 ? uint8_t{16} : uint8_t{32},
                                      .reserved = 0,
                                      .reserved2 = 0,
                                      .initial = initial};
