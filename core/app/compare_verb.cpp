@@ -10,6 +10,7 @@
 #include <boost/algorithm/string/trim.hpp>
 #include <nlohmann/json.hpp>
 
+#include "app/batch_recovery.h"
 #include "app/batch_trade.h"
 #include "app/compared_run.h"
 #include "app/stop_signal.h"
@@ -47,6 +48,8 @@ Result<> check_names(const std::vector<Contestant> &contestants) {
 Result<std::vector<Contestant>> contestants_of(const CompareQuery &query) {
   if (query.seeds < 2)
     return failure(ErrorKind::kUsage, fmt::format("--seeds is {}, expected 2 or more: one run says nothing of the spread", query.seeds));
+  if (!(query.tolerance >= 0 && std::isfinite(query.tolerance)))
+    return failure(ErrorKind::kUsage, fmt::format("--tolerance is {}, expected nats per byte, 0 or more", query.tolerance));
   if (!query.variants.empty() && query.recipes.size() != 1)
     return failure(ErrorKind::kUsage, fmt::format("--variant changes one recipe, and {} are given", query.recipes.size()));
   std::vector<Contestant> contestants;
@@ -113,6 +116,17 @@ Result<Results> run_all(const std::vector<ComparedRun> &runs, Console *console) 
   return results;
 }
 
+// What the branches with other batches come to, recipe by recipe.
+std::vector<BatchRecovery> recoveries_of(const std::vector<ComparedRun> &runs, const Results &results, double tolerance) {
+  std::vector<BatchRecovery> recoveries;
+  for (const ComparedRun &run : runs) {
+    if (run.seed() != runs.front().seed()) break;
+    for (const BatchBranches &branches : batch_branches(run.recipe()))
+      recoveries.push_back(recovery_of(run.contestant().name, branches, results, tolerance));
+  }
+  return recoveries;
+}
+
 // What is compared, in order.
 std::vector<std::string> names_of(const std::vector<ComparedRun> &runs) {
   std::vector<std::string> names;
@@ -174,7 +188,7 @@ nlohmann::ordered_json number_or_null(double value) {
 }
 
 void print_json(const CompareQuery &query, uint64_t tokens, const Results &results, const std::vector<std::string> &names,
-                const std::optional<BatchTrade> &trade, std::ostream &out) {
+                const std::vector<BatchRecovery> &recoveries, const std::optional<BatchTrade> &trade, std::ostream &out) {
   nlohmann::ordered_json sources = nlohmann::ordered_json::object();
   for (const auto &[source, losses] : results) {
     for (const Row &row : rows_of(losses, names)) {
@@ -194,6 +208,7 @@ void print_json(const CompareQuery &query, uint64_t tokens, const Results &resul
     }
   }
   nlohmann::ordered_json object{{"tokens", tokens}, {"seeds", query.seeds}, {"measure", "loss_per_byte"}, {"sources", std::move(sources)}};
+  for (const BatchRecovery &recovery : recoveries) object["recovery"].push_back(to_json(recovery));
   if (trade) object["until"] = to_json(*trade);
   out << object.dump(2) << "\n";
 }
@@ -209,12 +224,14 @@ Result<> compare(const CompareQuery &query, std::ostream &out) {
   TRAINHOST_TRY(const Results results, run_all(runs, console.get()));
   const auto names = names_of(runs);
   const uint64_t tokens = runs.front().total_tokens();
+  const auto recoveries = recoveries_of(runs, results, query.tolerance);
   std::optional<BatchTrade> trade;
   if (target) trade = trade_of_batches(runs, *target);
   if (query.json) {
-    print_json(query, tokens, results, names, trade, out);
+    print_json(query, tokens, results, names, recoveries, trade, out);
   } else {
     print_table(query, tokens, results, names, out);
+    for (const BatchRecovery &recovery : recoveries) print(recovery, out);
     if (trade) print(*trade, out);
   }
   return {};

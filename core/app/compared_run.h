@@ -33,6 +33,7 @@ class ComparedRun {
   const Contestant &contestant() const { return contestant_; }
   uint64_t seed() const { return seed_; }
   uint64_t total_tokens() const { return total_tokens_; }
+  const Recipe &recipe() const { return checked_.recipe; }
   // The names of what is compared: the contestant's, and "NAME/BRANCH" for each branch of its recipe.
   std::vector<std::string> names() const;
 

@@ -368,6 +368,8 @@ Verb compare_verb() {
       "processes", options::value<uint32_t>()->default_value(0, "none"), "train each with this many processes on this machine")(
       "until", options::value<std::string>()->default_value("", "none"),
       "SOURCE=LOSS: also say what each took to this held-out loss, and the critical batch")(
+      "tolerance", options::value<double>()->default_value(0.01, "0.01"),
+      "nats per byte above the run's loss up to which a branch with another batch has recovered")(
       "output", options::value<std::string>()->required(), "the folder of the runs; those finished in it are not run again")(
       "json", options::bool_switch(), "print JSON");
   verb.positional.add("recipe", -1);
@@ -378,6 +380,7 @@ Verb compare_verb() {
                              .seeds = given["seeds"].template as<uint32_t>(),
                              .processes = given["processes"].template as<uint32_t>(),
                              .until = given["until"].template as<std::string>(),
+                             .tolerance = given["tolerance"].template as<double>(),
                              .output = given["output"].template as<std::string>(),
                              .json = given["json"].template as<bool>()};
     return compare(query, std::cout);

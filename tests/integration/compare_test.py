@@ -26,6 +26,7 @@ class CompareTest(RunTest):
         out = json.loads(self.compare(recipe, *self.COSINE, "--set", "schedule.warmup=0 steps", "--seeds", 2, "--json").stdout)
         self.assertEqual((out["tokens"], out["seeds"], out["measure"]), (20480, 2, "loss_per_byte"))
         self.assertEqual(set(out["sources"]), {"english", "questions"})
+        self.assertNotIn("recovery", out, "no branch has another batch")
         places = {"base": ("base", ""), "base/linear": ("base", "branches/linear"),
                   "cosine": ("cosine", ""), "cosine/linear": ("cosine", "branches/linear")}
         for source, rows in out["sources"].items():
@@ -99,6 +100,35 @@ class CompareTest(RunTest):
         self.assertEqual((last["step"], last["tokens"]), (34, 20480))
         self.assertEqual(rows[1]["losses"][0], last["sources"]["english"]["loss_per_byte"])
 
+    def test_branches_with_other_batches_bound_the_critical_one(self):
+        """A26: branch, try k times the batch, watch the loss come back to the run's within a tolerance."""
+        branches = "".join(f'[[branch]]\nname = "{name}"\nfrom = "end of stable"\nbatch = {batch}\n' for name, batch in
+                           (("eight", 4096), ("double", 1024), ("grows", '{ rule = "stall", from = 512, to = 1024 }')))
+        recipe = self.recipe("run", BIGRAM, name="base.toml", more=branches)
+        out = json.loads(self.compare(recipe, "--seeds", 2, "--json").stdout)
+        found, = out["recovery"]
+        self.assertEqual((found["name"], found["from"], found["batch"], found["tolerance"]), ("base", "end of stable", 512, 0.01))
+        self.assertEqual(found["left_out"], [{"name": "base/grows", "why": "has batches of 512 to 1024 tokens"}])
+        excess = {}
+        for source, rows in out["sources"].items():
+            mean = {row["name"]: statistics.mean(row["losses"]) for row in rows}
+            excess[source] = [mean[name] - mean["base"] for name in ("base/double", "base/eight")]
+            recovered = found["sources"][source]["rows"]
+            self.assertEqual([(row["name"], row["batch"]) for row in recovered], [("base/double", 1024), ("base/eight", 4096)])
+            for row, expected in zip(recovered, excess[source]):
+                self.assertAlmostEqual(row["excess"], expected, places=12)
+                self.assertEqual(row["recovers"], expected <= 0.01)
+        double, eight = excess["english"]
+        self.assertLess(double, eight)
+        bounds = lambda tolerance: json.loads(self.compare(recipe, "--seeds", 2, "--json", "--tolerance", tolerance).stdout)["recovery"][0]["sources"]["english"]
+        between = bounds(max((double + eight) / 2, 0))
+        self.assertEqual((between["at_least"], between["below"]), (1024, 4096))
+        self.assertEqual((bounds(eight + 1)["at_least"], bounds(eight + 1)["below"]), (4096, None))
+        shown = self.compare(recipe, "--seeds", 2, "--tolerance", eight + 1).stdout
+        self.assertIn('other batches from "end of stable" of base on\nthe run\'s has 512 tokens;', shown)
+        self.assertIn("the critical batch there is at least 4096 tokens", shown)
+        self.assertIn("base/grows is left out: it has batches of 512 to 1024 tokens", shown)
+
     def test_what_was_stopped_goes_on(self):
         recipe = self.recipe("run", BIGRAM, tokens=2048000, name="base.toml")  # 4000 steps
         arguments = ("compare", recipe, *self.COSINE, "--set", "evaluation.every=50%", "--seeds", 2, "--output", self.scratch / "out")
@@ -124,6 +154,8 @@ class CompareTest(RunTest):
         self.assertIn("one trains on 20480 tokens and other on 40960; only runs of equal tokens", refused(one, other, expect=78))
         self.assertIn("has nothing to be compared with", refused(one, expect=64))
         self.assertIn('"one" names two', refused(one, one, expect=64))
+        for wrong in ("-0.1", "nan", "inf"):
+            self.assertIn(f"--tolerance is {wrong}, expected nats per byte", refused(one, *self.COSINE, f"--tolerance={wrong}", expect=64))
         self.assertIn("--seeds is 1", refused(one, *self.COSINE, "--seeds", 1, expect=64))
         self.assertIn("--variant changes one recipe, and 2 are given", refused(one, other, *self.COSINE, expect=64))
         self.assertIn("expected NAME: KEY=VALUE", refused(one, "--variant", "schedule.plugin=cosine", expect=64))
