@@ -65,6 +65,7 @@ class AverageTest(MadeCheckpointsTest):
 
     def test_cut_over_two_processes_or_whole_it_is_the_same_bits(self):
         averages = []
+        self.environment["OMP_NUM_THREADS"] = "1"  # one process has as many threads as each of two
         for processes in (1, 2):
             run, made = f"run{processes}", self.scratch / f"made{processes}"
             recipe = self.recipe(run, MINICPM, name=f"{run}.toml", more='[parallel]\nsharding = "parameters"', **{"[run]": '[run]\nreduction = "fixed"', "keep = 2": "keep = 10"})
