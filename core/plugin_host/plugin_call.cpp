@@ -210,6 +210,11 @@ std::optional<Error> overdue(std::chrono::duration<double> limit) {
   return std::nullopt;
 }
 
+// The whole process was stopped, as by a shell's Ctrl-Z: no call is to blame for that time.
+void begin_anew() {
+  for (CallSlot &slot : slots) slot.life = now();
+}
+
 }  // namespace
 
 PluginCall::PluginCall(const Manifest &manifest, const char *name, int32_t unit)
@@ -270,7 +275,8 @@ PluginDeadline::PluginDeadline(std::chrono::duration<double> limit, std::functio
   watch_->thread = std::thread([&watch = *watch_, limit, report = std::move(report)] {
     std::unique_lock lock(watch.mutex);
     const auto pause = std::min<std::chrono::duration<double>>(limit / 4, std::chrono::seconds(1));
-    while (!watch.changed.wait_for(lock, pause, [&] { return watch.ends; })) {
+    for (auto woke = Clock::now(); !watch.changed.wait_for(lock, pause, [&] { return watch.ends; }); woke = Clock::now()) {
+      if (Clock::now() - woke > limit / 2) begin_anew();
       if (const auto error = overdue(limit)) return report(*error);
     }
   });

@@ -62,7 +62,8 @@ class PluginStep {
 // before. Called once.
 void blame_plugins_for_crashes();
 
-// While it lives, a call that neither returns nor shows life for so long is reported once, on a thread of its own.
+// While it lives, a call that neither returns nor shows life for so long is reported once, on a thread of its own. Time for which the whole
+// process was stopped, if longer than half of that, does not count.
 class PluginDeadline {
  public:
   // report gets a kPlugin error that names the call; it ends the process, since the call cannot be ended.

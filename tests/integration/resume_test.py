@@ -1,6 +1,7 @@
 """A run that was stopped or killed ends with the bits of one that was not."""
 import random
 import signal
+import time
 import unittest
 
 from trainhost_run import BIGRAM, MINICPM, RunTest, newest_checkpoint, read_log, tensors, training_log
@@ -31,6 +32,20 @@ class ResumeTest(RunTest):
         self.assertEqual(stopped_at, sorted(set(stopped_at)), "each resume went on")
         self.trainhost("--recipe", recipe)
         self.assert_same_run(undisturbed, self.scratch / "stopped")
+
+    def test_a_process_that_was_suspended_goes_on(self):
+        """As with a shell's Ctrl-Z, for longer than a plugin's call may take: no plugin is blamed."""
+        recipe = self.recipe("run", MINICPM, 512 * 1000, more="[parallel]\ntimeout = 1\nheartbeat = 0.5")
+        process = self.start("--recipe", recipe)
+        for step in (5, 10, 15, 20):
+            self.wait_for_step("run", step)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            process.send_signal(signal.SIGCONT)
+        self.wait_for_step("run", 25)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, output)
 
     def test_chain_of_five_resumes_of_a_bigram(self):
         # 1200 steps; the border of the phases is at 840
