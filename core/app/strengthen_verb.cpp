@@ -143,9 +143,8 @@ size_t width_of(const LossPanel &panel) {
 }
 
 void print_weakness(const StrengthenQuery &query, const Trial &trial, std::ostream &out) {
-  const auto &[checkpoint, label, phase, step, tokens, batch, learning_rate] = trial.start;
   out << fmt::format("after decays of {} tokens from step {}, learning rate {:.4g} to 0; {} seeds; held-out loss in nats per byte\n\n",
-                     trial.tokens, step, learning_rate, query.seeds);
+                     trial.tokens, trial.start.step, trial.start.learning_rate, query.seeds);
   const LossPanel mean = mean_of(trial.present);
   const size_t width = width_of(mean);
   out << fmt::format("{:<{}}  {:>10}  {:>10}  {:>10}\n", "source", width, "loss", "target", "above it");
