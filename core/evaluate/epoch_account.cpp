@@ -21,6 +21,12 @@ std::string worth(const EpochReport::Row &row) {
   return fmt::format("what it gives is worth {:.1f}% of new text; give it more text or a smaller share", 100 * row.effective_share);
 }
 
+// Before the first step it is unknown, and any loss is lower.
+double training_loss(const TrainState &state) {
+  const auto &[sum, steps] = state.since_evaluation;
+  return steps > 0 ? sum / steps : std::numeric_limits<double>::max();
+}
+
 }  // namespace
 
 double effective_tokens(double unique, double read) {
@@ -68,10 +74,10 @@ Result<> EpochAccount::begin(TrainState &state) {
   return {};
 }
 
-Result<> EpochAccount::after_step(TrainState &, const StepReport &report) {
+Result<> EpochAccount::after_step(TrainState &state, const StepReport &report) {
   if (!std::isfinite(report.loss)) return {};  // a step without an update
-  loss_sum_ += report.loss;
-  steps_ += 1;
+  state.since_evaluation.sum += report.loss;
+  state.since_evaluation.steps += 1;
   return {};
 }
 
@@ -88,7 +94,7 @@ Result<> EpochAccount::measured(TrainState &state, const std::vector<HeldOutLoss
     const auto held_out = std::ranges::find(losses, row.source, &HeldOutLosses::source);
     if (held_out != losses.end()) watch(state, *held_out, row);
   }
-  loss_sum_ = steps_ = 0;
+  state.since_evaluation = {};
   return {};
 }
 
@@ -97,16 +103,16 @@ void EpochAccount::watch(TrainState &state, const HeldOutLosses &losses, const E
   const bool known = lowest.windows.size() == losses.losses.size();
   const PairedDifference risen = known ? paired_difference(lowest.windows, losses.losses, losses.tokens) : PairedDifference();
   if (!known || risen.mean < 0) {
-    lowest = {.tokens = parts_.axis.tokens_at_step(state.step), .training_loss = training_loss(), .windows = losses.losses};
+    lowest = {.tokens = parts_.axis.tokens_at_step(state.step), .training_loss = training_loss(state), .windows = losses.losses};
     return;
   }
   if (row.epochs <= 1 || !is_read(row.source, state.step) || !(risen.mean > kOverfitSigmas * risen.sigma)) return;
-  if (!(training_loss() < lowest.training_loss)) return;
+  if (!(training_loss(state) < lowest.training_loss)) return;
   warn(row.source,
        fmt::format(
            "source \"{}\" is being overfitted after {:.1f} epochs: its held-out loss is {:.4f} nats/token above its lowest, of token {} "
            "({:.0f} standard errors), while the training loss fell from {:.4f} to {:.4f}; give it more text or a smaller share",
-           row.source, row.epochs, risen.mean, lowest.tokens, risen.mean / risen.sigma, lowest.training_loss, training_loss()),
+           row.source, row.epochs, risen.mean, lowest.tokens, risen.mean / risen.sigma, lowest.training_loss, training_loss(state)),
        overfitted_);
 }
 
@@ -115,9 +121,6 @@ bool EpochAccount::is_read(const std::string &source, uint64_t step) const {
   const size_t i = static_cast<size_t>(&source_of(parts_.recipe, source) - parts_.recipe.sources.data());
   return step > 0 && parts_.stream.mix(step - 1).weights[i] > 0;
 }
-
-// Before the first step it is unknown, and any loss is lower.
-double EpochAccount::training_loss() const { return steps_ > 0 ? loss_sum_ / steps_ : std::numeric_limits<double>::max(); }
 
 void EpochAccount::warn(const std::string &source, const std::string &text, std::set<std::string> &warned) const {
   if (warned.insert(source).second && parts_.warns) log_warning(text);

@@ -56,11 +56,9 @@ class EpochAccount : public TrainObserver, public HeldOutWatcher {
  private:
   void watch(TrainState &state, const HeldOutLosses &losses, const EpochReport::Row &row);
   bool is_read(const std::string &source, uint64_t step) const;
-  double training_loss() const;
   void warn(const std::string &source, const std::string &text, std::set<std::string> &warned) const;
 
   Parts parts_;
-  double loss_sum_ = 0, steps_ = 0;              // of the steps since the evaluation before, or since this process began
   std::set<std::string> repeated_, overfitted_;  // sources that were warned of
 };
 

@@ -112,6 +112,7 @@ std::string TrainState::to_json() const {
   if (mix) json["mix"] = mix_to_json(*mix, step);
   if (!at_phase_start.empty()) json["at_phase_start"] = past_to_json(at_phase_start);
   if (!lowest_held_out.empty()) json["lowest_held_out"] = past_to_json(lowest_held_out);
+  if (since_evaluation != RunningLoss()) json["since_evaluation"] = {since_evaluation.sum, since_evaluation.steps};
   return json.dump();
 }
 
@@ -134,6 +135,10 @@ Result<TrainState> TrainState::from_json(const std::string &text, uint64_t step)
   if (json.contains("mix")) state.mix = mix_from_json(json["mix"], step);
   if (json.contains("at_phase_start")) state.at_phase_start = past_from_json(json["at_phase_start"]);
   if (json.contains("lowest_held_out")) state.lowest_held_out = past_from_json(json["lowest_held_out"]);
+  if (json.contains("since_evaluation")) {
+    json["since_evaluation"].at(0).get_to(state.since_evaluation.sum);
+    json["since_evaluation"].at(1).get_to(state.since_evaluation.steps);
+  }
   return state;
 } catch (const nlohmann::json::exception &problem) {
   return failure(ErrorKind::kData, std::string("the training state in the checkpoint cannot be read: ") + problem.what());

@@ -49,6 +49,12 @@ struct PastLosses {
   std::vector<double> windows;  // summed over each window, in nats
 };
 
+// The training loss over some steps.
+struct RunningLoss {
+  double sum = 0, steps = 0;
+  bool operator==(const RunningLoss &) const = default;
+};
+
 struct TrainState {
   // Steps [first, end) whose batches are passed over without an update.
   struct Skipped {
@@ -66,6 +72,7 @@ struct TrainState {
   NoiseScale noise;                                                   // of the steps that were measured
   std::optional<MixProgress> mix;                                     // when the mixer has th.mixer.feedback/1, from the first step on
   std::map<std::string, PastLosses> at_phase_start, lowest_held_out;  // by source
+  RunningLoss since_evaluation;                                       // of the updates since the last one
 
   bool is_skipped(uint64_t at_step) const;
 

@@ -159,5 +159,22 @@ TEST_F(OverfittingTest, GoesOnAfterAResume) {
   EXPECT_NE(said({{120, 1.5, 2.7}}).find("above its lowest, of token 2560"), std::string::npos);
 }
 
+// A run that was stopped right before an evaluation knows what it trained on since the one before.
+TEST_F(EpochAccountTest, AResumedRunKnowsTheTrainingLoss) {
+  evaluate(12, 3, 3);
+  StepReport report;
+  for (const double loss : {2.5, 2.25}) {
+    report.loss = loss;
+    ASSERT_TRUE(account->after_step(state, report));
+  }
+  auto resumed = TrainState::from_json(state.to_json(), 14);
+  ASSERT_TRUE(resumed);
+  state = *std::move(resumed);
+  account.emplace(EpochAccount::Parts{data.recipe(), data.axis(), data.data(), *stream, reporter, true});
+  ASSERT_TRUE(account->measured(state, {{"scarce", {1, 1, 1, 1}, {30, 40, 50, 60}, 500}}));
+  EXPECT_EQ(state.lowest_held_out["scarce"].training_loss, (2.5 + 2.25) / 2);
+  EXPECT_EQ(state.since_evaluation, RunningLoss());
+}
+
 }  // namespace
 }  // namespace trainhost
