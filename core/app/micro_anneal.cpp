@@ -53,7 +53,7 @@ std::string cut_phases(const AnnealStart &start, std::vector<Phase> &phases) {
   const bool ended = start.label == "end of " + phases[at].name;
   const bool others_follow = at + 1 < phases.size();
   Phase next = ended && others_follow ? phases[at + 1] : phases[at];
-  next.name = "micro-annealing";
+  next.name = fmt::format("micro-annealing from step {}", start.step);  // unlike that of a trial of a trial
   next.until.reset();
   phases.resize(at + 1);
   if (!ended || !others_follow) phases[at].until = tokens(start.tokens);

@@ -190,14 +190,13 @@ void print_verdict(const StrengthenQuery &query, const Trial &trial, std::ostrea
                      mix_line(trial.proposed_mix));
 }
 
-Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
+// Numbers that are not finite become null when they are written.
 Json effects_json(const MixVerdict &verdict) {
   Json effects = Json::object();
   for (const MixEffect &effect : verdict.effects) {
-    effects[effect.source] = {{"present", number_or_null(effect.present.mean)},
-                              {"proposed", number_or_null(effect.proposed.mean)},
-                              {"change", number_or_null(effect.change())},
+    effects[effect.source] = {{"present", effect.present.mean},
+                              {"proposed", effect.proposed.mean},
+                              {"change", effect.change()},
                               {"p", effect.test ? Json(effect.test->p) : Json(nullptr)}};
   }
   return effects;
@@ -207,7 +206,7 @@ void print_json(const StrengthenQuery &query, const Trial &trial, std::ostream &
   Json sources = Json::object();
   for (const auto &[source, loss] : mean_of(trial.present)) {
     const auto target = trial.targets.find(source);
-    sources[source] = {{"loss", number_or_null(loss)}, {"target", target == trial.targets.end() ? Json(nullptr) : Json(target->second)}};
+    sources[source] = {{"loss", loss}, {"target", target == trial.targets.end() ? Json(nullptr) : Json(target->second)}};
   }
   Json object{{"checkpoint", trial.start.checkpoint},
               {"step", trial.start.step},
@@ -221,8 +220,8 @@ void print_json(const StrengthenQuery &query, const Trial &trial, std::ostream &
   if (trial.weak) {
     object["proposed_mix"] = trial.proposed_mix;
     object["effects"] = effects_json(*trial.verdict);
-    object["gain"] = number_or_null(trial.verdict->gain);
-    object["cost"] = number_or_null(trial.verdict->cost);
+    object["gain"] = trial.verdict->gain;
+    object["cost"] = trial.verdict->cost;
     object["seeds_better"] = trial.verdict->seeds_better;
     object["significant"] = trial.verdict->significant;
     object["accepted"] = trial.verdict->accepted();
