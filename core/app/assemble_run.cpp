@@ -248,10 +248,7 @@ void Run::add_evaluation() {
   panel_.emplace(DomainPanel::Parts{recipe(), axis_, reporter_});
   const std::vector<HeldOutSource> sources = corpus_->held_out(recipe(), axis_);
   std::vector<HeldOutWatcher *> watchers{&*epochs_, &*panel_};
-  const auto any = std::ranges::find_if(sources, [](const HeldOutSource &source) { return !source.batches.empty(); });
-  if (recipe().metrics.telemetry && any != sources.end()) {
-    watchers.push_back(&layers_.emplace(LayerTelemetry::Parts{axis_, *runner_, reporter_, any->batches.front()}));
-  }
+  if (recipe().metrics.telemetry) layers_.emplace(LayerTelemetry::Parts{axis_, *runner_, reporter_});
   evaluation_.emplace(HeldOutEvaluation::Parts{.recipe = recipe(),
                                                .axis = axis_,
                                                .runner = *runner_,
@@ -259,7 +256,8 @@ void Run::add_evaluation() {
                                                .sources = sources,
                                                .bytes_per_id = corpus_->bytes_per_id(),
                                                .stop = stop_,
-                                               .watchers = std::move(watchers)});
+                                               .watchers = std::move(watchers),
+                                               .layers = layers_ ? &*layers_ : nullptr});
   generator_.emplace(*runner_, corpus_->tokenizer(), axis_.phases().front().sequence_length);
   sampling_.emplace(recipe(), axis_, *generator_, reporter_, stop_);
 }

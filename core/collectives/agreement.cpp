@@ -20,6 +20,13 @@ Result<std::vector<ExactSum>> sum_over(ProcessGroup &group, const std::vector<Ex
   return totals;
 }
 
+Result<std::vector<double>> joined(ProcessGroup &group, const std::vector<double> &own) {
+  TRAINHOST_TRY(const auto all, group.gather(own));
+  std::vector<double> numbers(own.size());
+  for (size_t i = 0; i < all.size(); ++i) numbers[i % numbers.size()] += all[i];
+  return numbers;
+}
+
 Result<bool> any_of(ProcessGroup &group, bool here) {
   const double value = here ? 1 : 0;
   TRAINHOST_TRY(const auto values, group.gather({&value, 1}));

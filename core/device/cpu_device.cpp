@@ -14,8 +14,12 @@ constexpr int64_t kGrain = 1 << 15;      // elements that are worth waking a thr
 constexpr int64_t kCopyGrain = 1 << 20;  // bytes, likewise
 
 double products_of(const float *a, const float *b, size_t count) {
-  double lanes[8] = {};  // eight sums side by side, so that the compiler can use vectors without changing the order of addition
-  for (size_t i = 0; i < count; ++i) lanes[i % 8] += double{a[i]} * b[i];
+  double lanes[8] = {};  // eight sums side by side, so that the compiler uses vectors without changing the order of addition
+  const size_t whole = count / 8 * 8;
+  for (size_t i = 0; i < whole; i += 8) {
+    for (size_t lane = 0; lane < 8; ++lane) lanes[lane] += double{a[i + lane]} * b[i + lane];
+  }
+  for (size_t i = whole; i < count; ++i) lanes[i - whole] += double{a[i]} * b[i];
   double sum = 0;
   for (const double lane : lanes) sum += lane;
   return sum;

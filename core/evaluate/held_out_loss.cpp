@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "collectives/agreement.h"
 
@@ -32,14 +33,6 @@ void add(const TokenBatch &batch, std::span<const float> losses, const std::vect
   }
 }
 
-// Adds what the ranks have of each window; all but one have 0, so nothing is rounded.
-Result<> share(ProcessGroup &world, std::vector<double> &losses) {
-  TRAINHOST_TRY(const std::vector<double> all, world.gather(losses));
-  std::ranges::fill(losses, 0);
-  for (size_t i = 0; i < all.size(); ++i) losses[i % losses.size()] += all[i];
-  return {};
-}
-
 }  // namespace
 
 double HeldOutLosses::loss() const { return std::accumulate(losses.begin(), losses.end(), 0.0); }
@@ -55,7 +48,7 @@ EvaluationReport::Row HeldOutLosses::row() const {
 }
 
 Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                      const std::atomic<bool> &stop, std::optional<uint32_t> without) {
+                                      const std::atomic<bool> &stop, const ModelRunner::Probe &probe) {
   const Spread &spread = runner.spread();
   const uint32_t ranks = spread.data->size(), rank = spread.data->rank();
   size_t windows = 0;
@@ -69,12 +62,12 @@ Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &
       // Every rank takes part in every round, because the parameters may be spread over all; one without a batch repeats the first.
       const TokenBatch &own = source.batches[i + rank < source.batches.size() ? i + rank : 0];
       losses.assign(own.tokens.size(), 0);
-      TRAINHOST_CHECK(runner.token_losses(own, losses, {.without = without, .watch = {}}));
+      TRAINHOST_CHECK(runner.token_losses(own, losses, {.without = probe.without, .watch = i + rank == 0 ? probe.watch : nullptr}));
     }
     const bool here = i % ranks == rank && runner.gives_loss();
     add(source.batches[i], here ? std::span<const float>(losses) : std::span<const float>(), bytes_per_id, window, sums);
   }
-  TRAINHOST_CHECK(share(*spread.world, sums.losses));
+  TRAINHOST_TRY(sums.losses, joined(*spread.world, sums.losses));
   return sums;
 }
 
@@ -84,10 +77,12 @@ bool HeldOutEvaluation::due(uint64_t step) const {
          std::any_of(phases.begin(), phases.end(), [&](const PhaseSpan &phase) { return phase.end_step == step; });
 }
 
-Result<std::vector<HeldOutLosses>> HeldOutEvaluation::losses() {
+Result<std::vector<HeldOutLosses>> HeldOutEvaluation::losses(LayerTelemetry *layers) {
   std::vector<HeldOutLosses> losses;
   for (const HeldOutSource &source : parts_.sources) {
-    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(parts_.runner, source, parts_.bytes_per_id, parts_.stop));
+    ModelRunner::Probe probe;
+    if (layers != nullptr && !source.batches.empty()) probe.watch = std::exchange(layers, nullptr)->watch(source.batches.front());
+    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(parts_.runner, source, parts_.bytes_per_id, parts_.stop, probe));
   }
   return losses;
 }
@@ -99,19 +94,19 @@ EvaluationReport HeldOutEvaluation::report_of(const TrainState &state, const std
 }
 
 Result<EvaluationReport> HeldOutEvaluation::measure(const TrainState &state) {
-  TRAINHOST_TRY(const auto measured, losses());
+  TRAINHOST_TRY(const auto measured, losses(nullptr));
   return report_of(state, measured);
 }
 
 Result<> HeldOutEvaluation::evaluate_when_due(TrainState &state) {
   if (!pending(state)) return {};
-  const auto measured = losses();
+  const auto measured = losses(parts_.layers);
   if (!measured && measured.error().kind == ErrorKind::kStopped) return {};  // the trainer saves; the evaluation is made after the resume
   if (!measured) return tl::unexpected(measured.error());
   state.evaluated_step = state.step;
   if (!measured->empty()) parts_.reporter.evaluation(report_of(state, *measured));
   for (HeldOutWatcher *watcher : parts_.watchers) TRAINHOST_CHECK(watcher->measured(state, *measured));
-  return {};
+  return parts_.layers == nullptr ? Result<>() : parts_.layers->report(state);
 }
 
 }  // namespace trainhost

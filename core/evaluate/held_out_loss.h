@@ -3,12 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "data/batch.h"
+#include "evaluate/layer_telemetry.h"
 #include "metrics/metrics.h"
 #include "plugin_host/adapters/tokenizer.h"
 #include "recipe/recipe.h"
@@ -42,9 +42,9 @@ struct HeldOutLosses {
 };
 
 // The ranks share the batches, and all get the same, to the last bit whatever their number. kStopped when stop is set on any of them
-// meanwhile. without: a unit that the model is run without, as in ModelRunner::Probe.
+// meanwhile. probe: how the model is run; its watch sees the first batch alone, on the rank of the data-parallel group that runs it.
 Result<HeldOutLosses> held_out_losses(ModelRunner &runner, const HeldOutSource &source, const std::vector<uint32_t> &bytes_per_id,
-                                      const std::atomic<bool> &stop, std::optional<uint32_t> without = std::nullopt);
+                                      const std::atomic<bool> &stop, const ModelRunner::Probe &probe = ModelRunner::Probe());
 
 // Somebody who draws conclusions from each evaluation.
 class HeldOutWatcher {
@@ -66,6 +66,7 @@ class HeldOutEvaluation : public TrainObserver {
     std::vector<uint32_t> bytes_per_id;
     const std::atomic<bool> &stop;
     std::vector<HeldOutWatcher *> watchers;  // outlive it
+    LayerTelemetry *layers = nullptr;        // likewise; watches the first batch of the first source that has any; null: nobody does
   };
   explicit HeldOutEvaluation(Parts parts) : parts_(std::move(parts)) {}
 
@@ -76,7 +77,7 @@ class HeldOutEvaluation : public TrainObserver {
   Result<EvaluationReport> measure(const TrainState &state);
 
  private:
-  Result<std::vector<HeldOutLosses>> losses();
+  Result<std::vector<HeldOutLosses>> losses(LayerTelemetry *layers);
   EvaluationReport report_of(const TrainState &state, const std::vector<HeldOutLosses> &losses) const;
   Result<> evaluate_when_due(TrainState &state);
   bool due(uint64_t step) const;

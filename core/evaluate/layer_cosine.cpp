@@ -1,38 +1,22 @@
 #include "evaluate/layer_cosine.h"
 
-#include <algorithm>
 #include <cmath>
+#include <utility>
+
+#include "collectives/agreement.h"
+#include "device/device.h"
 
 namespace trainhost {
 namespace {
 
-double cosine(std::span<const float> a, std::span<const float> b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab += double{a[i]} * b[i];
-    aa += double{a[i]} * a[i];
-    bb += double{b[i]} * b[i];
-  }
-  return ab / std::sqrt(aa * bb);
-}
-
-// Over the tokens of a batch, rows of two matrices.
-double weighted_cosines(std::span<const float> weights, std::span<const float> before, std::span<const float> after) {
-  const size_t width = after.size() / weights.size();
-  double sum = 0;
-  for (size_t row = 0; row < weights.size(); ++row) {
-    if (weights[row] == 0) continue;
-    sum += weights[row] * cosine(before.subspan(row * width, width), after.subspan(row * width, width));
-  }
-  return sum;
-}
-
-// What the stages have of each unit, in one; all but one have 0, so nothing is rounded.
-Result<> share(ProcessGroup &stages, std::vector<double> &of_units) {
-  TRAINHOST_TRY(const std::vector<double> all, stages.gather(of_units));
-  std::ranges::fill(of_units, 0);
-  for (size_t i = 0; i < all.size(); ++i) of_units[i % of_units.size()] += all[i];
-  return {};
+// For each row of two matrices of so many rows.
+std::vector<double> row_products(std::span<const float> a, std::span<const float> b, size_t rows) {
+  const size_t width = a.size() / rows;
+  std::vector<FloatRange> blocks(rows);
+  for (size_t row = 0; row < rows; ++row) blocks[row] = {row * width, (row + 1) * width};
+  std::vector<double> products(rows);
+  cpu_device().sum_products(a.data(), b.data(), blocks, products);
+  return products;
 }
 
 }  // namespace
@@ -46,23 +30,39 @@ std::vector<uint32_t> blocks_of(const Model &model) {
   return blocks;
 }
 
+LayerCosines::LayerCosines(const Model &model) : model_(model), sums_(model.units().size()) {}
+
+ModelRunner::Watch LayerCosines::watch(const TokenBatch &batch) {
+  before_.clear();
+  return [this, weights = std::span(batch.loss_weights)](uint32_t unit, std::span<const float> output) {
+    std::vector<double> squares = row_products(output, output, weights.size());
+    if (before_.size() == output.size()) {
+      const std::vector<double> products = row_products(before_, output, weights.size());
+      for (size_t row = 0; row < weights.size(); ++row) {
+        if (weights[row] != 0) sums_[unit] += weights[row] * products[row] / std::sqrt(squares_[row] * squares[row]);
+      }
+    }
+    before_.assign(output.begin(), output.end());
+    squares_ = std::move(squares);
+  };
+}
+
+Result<std::vector<double>> LayerCosines::means(ProcessGroup &ranks, double tokens) const {
+  TRAINHOST_TRY(const std::vector<double> sums, joined(ranks, sums_));
+  std::vector<double> means;
+  for (const uint32_t block : blocks_of(model_)) means.push_back(sums[block] / tokens);
+  return means;
+}
+
 Result<std::vector<double>> layer_cosines(ModelRunner &runner, std::span<const TokenBatch> batches) {
-  const auto units = runner.model().units();
-  std::vector<double> cosines(units.size());
+  LayerCosines cosines(runner.model());
   double tokens = 0;
   for (const TokenBatch &batch : batches) {
-    std::vector<float> before, losses(batch.tokens.size());
-    const auto compare = [&](uint32_t unit, std::span<const float> output) {
-      if (before.size() == output.size()) cosines[unit] += weighted_cosines(batch.loss_weights, before, output);
-      before.assign(output.begin(), output.end());
-    };
-    TRAINHOST_CHECK(runner.token_losses(batch, losses, {.without = {}, .watch = compare}));
-    for (const float weight : batch.loss_weights) tokens += weight;
+    std::vector<float> losses(batch.tokens.size());
+    TRAINHOST_CHECK(runner.token_losses(batch, losses, {.without = {}, .watch = cosines.watch(batch)}));
+    tokens += batch.weight();
   }
-  TRAINHOST_CHECK(share(*runner.spread().stages, cosines));
-  std::vector<double> of_blocks;
-  for (const uint32_t block : blocks_of(runner.model())) of_blocks.push_back(cosines[block] / tokens);
-  return of_blocks;
+  return cosines.means(*runner.spread().stages, tokens);
 }
 
 }  // namespace trainhost

@@ -58,7 +58,7 @@ Result<Windows> windows_without(uint32_t unit, ModelRunner &runner, const std::v
                                 const std::vector<uint32_t> &bytes_per_id, const std::atomic<bool> &stop) {
   std::vector<HeldOutLosses> losses;
   for (const HeldOutSource &source : sources) {
-    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(runner, source, bytes_per_id, stop, unit));
+    TRAINHOST_TRY(losses.emplace_back(), held_out_losses(runner, source, bytes_per_id, stop, {.without = unit, .watch = {}}));
   }
   return Windows(losses);
 }

@@ -1,14 +1,19 @@
 #include "evaluate/layer_telemetry.h"
 
-#include "evaluate/layer_cosine.h"
+#include <string>
 
 namespace trainhost {
 
-Result<> LayerTelemetry::measured(TrainState &state, const std::vector<HeldOutLosses> &) {
+ModelRunner::Watch LayerTelemetry::watch(const TokenBatch &batch) {
+  tokens_ = batch.weight();
+  return cosines_.emplace(parts_.runner.model()).watch(batch);
+}
+
+Result<> LayerTelemetry::report(const TrainState &state) {
   const Model &model = parts_.runner.model();
   const std::vector<uint32_t> blocks = blocks_of(model);
-  if (blocks.empty()) return {};
-  TRAINHOST_TRY(const std::vector<double> cosines, layer_cosines(parts_.runner, {&parts_.batch, 1}));
+  if (blocks.empty() || !cosines_) return {};
+  TRAINHOST_TRY(const std::vector<double> cosines, cosines_->means(*parts_.runner.spread().world, tokens_));
   LayerReport report{.step = state.step, .tokens = parts_.axis.tokens_at_step(state.step), .rows = {}};
   for (size_t i = 0; i < blocks.size(); ++i) {
     const th_string name = model.units()[blocks[i]].name;

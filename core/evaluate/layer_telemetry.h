@@ -1,29 +1,36 @@
 // The cosine of each block's input and output while the model is trained.
 #pragma once
 
+#include <optional>
+
 #include "data/batch.h"
-#include "evaluate/held_out_loss.h"
+#include "evaluate/layer_cosine.h"
 #include "recipe/token_axis.h"
 #include "train/model_runner.h"
 #include "train/reporter.h"
+#include "train/train_state.h"
 
 namespace trainhost {
 
-// Reports the layer_cosines() over one batch, always the same, after each evaluation: one forward of a micro-batch.
-class LayerTelemetry : public HeldOutWatcher {
+// Reports LayerCosines of one batch, always the same, after each evaluation, whose own forward of it is watched.
+class LayerTelemetry {
  public:
-  struct Parts {  // axis, runner and reporter outlive it
+  struct Parts {  // outlive it
     const TokenAxis &axis;
     ModelRunner &runner;
     Reporter &reporter;
-    TokenBatch batch;
   };
-  explicit LayerTelemetry(Parts parts) : parts_(std::move(parts)) {}
+  explicit LayerTelemetry(const Parts &parts) : parts_(parts) {}
 
-  Result<> measured(TrainState &state, const std::vector<HeldOutLosses> &losses) override;
+  // Begins anew. For the one rank of the data-parallel group that runs the batch, which outlives it; all ranks call this, then report().
+  ModelRunner::Watch watch(const TokenBatch &batch);
+  // Nothing of a model without blocks. Errors: of the ranks' exchange.
+  Result<> report(const TrainState &state);
 
  private:
-  Parts parts_;
+  const Parts parts_;
+  std::optional<LayerCosines> cosines_;
+  double tokens_ = 0;  // that were watched
 };
 
 }  // namespace trainhost

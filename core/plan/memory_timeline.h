@@ -27,7 +27,7 @@ enum class MemoryPart {
   kSaved,        // what units keep from forward for backward
   kWorking,      // what units take while they run
   kCheckpoint,   // checkpoint.asynchronous: the copy being written
-  kTelemetry,    // metrics.telemetry: an update and its gradient, while they are measured
+  kTelemetry,    // metrics.telemetry: an update and its gradient, to be measured
 };
 constexpr size_t kMemoryParts = 14;
 std::string_view to_string(MemoryPart part);      // for people: "saved activations"

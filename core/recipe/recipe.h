@@ -185,7 +185,7 @@ struct Recipe {
   struct Metrics {
     bool console = true, jsonl = true, tensorboard = true;
     bool telemetry = true;
-    Amount telemetry_every{0.01, Amount::Unit::kShare, "1%", {}};
+    Amount telemetry_every{20, Amount::Unit::kSteps, "20 steps", {}};
   } metrics;
   std::vector<Branch> branches;
 

@@ -156,7 +156,9 @@ Result<> ModelRunner::run_unit(Pass &pass, uint32_t unit, bool keep, const th_te
 
 void ModelRunner::show(const Probe &probe, const Pass &pass, uint32_t unit, const Buffer<float> &output) const {
   if (!probe.watch) return;
-  std::vector<float> values(static_cast<size_t>(pass.view.rows()) * parts_.model.units()[unit].output_width);
+  const size_t count = static_cast<size_t>(pass.view.rows()) * parts_.model.units()[unit].output_width;
+  if (device().type() == TH_DEVICE_CPU) return probe.watch(unit, output.items().first(count));
+  std::vector<float> values(count);
   if (spread().compute.bfloat16) {
     std::vector<uint16_t> halves(values.size());  // the upper ones of floats
     device().download(halves.data(), output.data(), halves.size() * sizeof(uint16_t));

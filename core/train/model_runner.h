@@ -56,12 +56,13 @@ class ModelRunner {
   // Whether this process has the last unit, which gives losses.
   bool gives_loss() const;
 
+  // Sees the output [B*T, width] of each unit but the last, in their order, valid during the call; on a stage that is not the first that
+  // of the unit before its own, too.
+  using Watch = std::function<void(uint32_t unit, std::span<const float> output)>;
   // How a forward is changed and watched, to learn what its units do.
   struct Probe {
     std::optional<uint32_t> without;  // this unit is left out: its input, which must be as wide as its output, passes in its place
-    // Sees the output [B*T, width] of each unit but the last, in their order, valid during the call; on a stage that is not the first that
-    // of the unit before its own, too.
-    std::function<void(uint32_t unit, std::span<const float> output)> watch;
+    Watch watch;                      // may be empty
   };
   // Fills token_losses [B*T] with unweighted losses in nats where gives_loss(), without keeping anything.
   Result<> token_losses(const TokenBatch &batch, std::span<float> losses, const Probe &probe = Probe());

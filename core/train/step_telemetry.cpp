@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "collectives/agreement.h"
 
@@ -31,12 +30,15 @@ void add_noise(std::span<const ExactSum> sums, double gradient_norm, TrainState 
 
 StepTelemetry::StepTelemetry(const Parts &parts) : parts_(parts) {
   const ParameterStore &parameters = parts_.parameters;
+  size_t floats = 0;
   for (uint32_t group = 0; group < parameters.layout().groups().size(); ++group) {
     if (parameters.borrowed(group)) continue;
     groups_.push_back(group);
-    offsets_.push_back(floats_);
-    floats_ += aligned(own(group).size());
+    offsets_.push_back(floats);
+    floats += aligned(own(group).size());
   }
+  change_ = Buffer<float>(device(), floats);
+  gradient_ = Buffer<float>(device(), floats);
 }
 
 // Each float of the model is one rank's own, also where all ranks update all.
@@ -75,38 +77,33 @@ bool StepTelemetry::saved(uint64_t step) const {
 
 void StepTelemetry::before_step(const TrainState &state) {
   parts_.gradients.measure_micro_batches(measured(state.step + 1));
-  if (!measured(state.step + 2) || saved(state.step + 1)) return;
-  before_.emplace(device(), floats_);
+  wanted_ = measured(state.step + 2) && !saved(state.step + 1);
+  if (!wanted_) return;
   for (size_t i = 0; i < groups_.size(); ++i)
-    device().copy(before_->data() + offsets_[i], values_of(groups_[i]), own(groups_[i]).size() * sizeof(float));
+    device().copy(change_.data() + offsets_[i], values_of(groups_[i]), own(groups_[i]).size() * sizeof(float));
 }
 
 Result<> StepTelemetry::after_step(TrainState &state, const StepReport &report) {
   if (state.step != report.step) {  // training went back
-    before_.reset();
     update_.reset();
     return {};
   }
   if (measured(report.step)) TRAINHOST_CHECK(measure(state, report));
   update_.reset();
-  if (before_) update_ = finish_update(report);
+  if (wanted_) update_ = finish_update(report);
   return {};
 }
 
 StepTelemetry::Update StepTelemetry::finish_update(const StepReport &report) {
   const size_t units = parts_.parameters.spread().stage_of.size();
-  Update update{.gradient_norm = report.gradient_norm,
-                .change = *std::exchange(before_, std::nullopt),
-                .gradient = Buffer<float>(device(), floats_),
-                .weights = std::vector<ExactSum>(units),
-                .changes = std::vector<ExactSum>(units)};
-  add_squares_by_unit(update.change, update.weights);
+  Update update{.gradient_norm = report.gradient_norm, .weights = std::vector<ExactSum>(units), .changes = std::vector<ExactSum>(units)};
+  add_squares_by_unit(change_, update.weights);
   for (size_t i = 0; i < groups_.size(); ++i) {
     const size_t count = own(groups_[i]).size();
-    device().subtract_from(update.change.data() + offsets_[i], values_of(groups_[i]), count);
-    device().copy(update.gradient.data() + offsets_[i], gradient_of(groups_[i]), count * sizeof(float));
+    device().subtract_from(change_.data() + offsets_[i], values_of(groups_[i]), count);
+    device().copy(gradient_.data() + offsets_[i], gradient_of(groups_[i]), count * sizeof(float));
   }
-  add_squares_by_unit(update.change, update.changes);
+  add_squares_by_unit(change_, update.changes);
   return update;
 }
 
@@ -121,7 +118,7 @@ std::vector<ExactSum> StepTelemetry::own_sums() const {
   if (!update_) return sums;
   for (size_t i = 0; i < groups_.size(); ++i) {
     const float *next = gradient_of(groups_[i]);
-    const float *gradient = update_->gradient.data() + offsets_[i], *change = update_->change.data() + offsets_[i];
+    const float *gradient = gradient_.data() + offsets_[i], *change = change_.data() + offsets_[i];
     add_products(groups_[i], gradient, next, sums[kGradients]);
     add_products(groups_[i], gradient, change, sums[kGradientAlong]);
     add_products(groups_[i], next, change, sums[kNextAlong]);

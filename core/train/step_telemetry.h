@@ -22,8 +22,8 @@ namespace trainhost {
 // before it, and the gradients of both. No step belongs to two of them; where that would be, only even steps are measured. Where a
 // checkpoint is due between the two, what needs both stays unknown, and a stop waits for the second one: so a resumed run reports what an
 // undisturbed one does. With several ranks all have the observer, each measures what it answers for, and the numbers are exact sums of the
-// same terms however many ranks there are. From the first of the two steps to the second it keeps two copies of this rank's share of the
-// parameters in the device's memory; throws std::bad_alloc when there is no room.
+// same terms however many ranks there are. It has room for two copies of this rank's share of the parameters in the device's memory, and
+// keeps it: new memory for each measurement would cost more than the sums. The constructor throws std::bad_alloc when there is none.
 class StepTelemetry : public TrainObserver {
  public:
   // All outlive it. every: how often to measure; checkpoint_every: how often the run is saved, beside the ends of phases.
@@ -41,10 +41,9 @@ class StepTelemetry : public TrainObserver {
   bool needs_next_step() const override { return update_.has_value(); }
 
  private:
-  // A step's update and the gradient that it was made with: this rank's own floats of all groups, one group after the other.
+  // What is known of a step's update beside its floats.
   struct Update {
-    double gradient_norm = 0;  // of the whole model
-    Buffer<float> change, gradient;
+    double gradient_norm = 0;                // of the whole model
     std::vector<ExactSum> weights, changes;  // squares, by the first unit that uses them
   };
 
@@ -63,11 +62,13 @@ class StepTelemetry : public TrainObserver {
   void add_update(std::span<const ExactSum> sums, double next_norm, TelemetryReport &telemetry) const;
 
   const Parts parts_;
-  std::vector<uint32_t> groups_;         // that this rank answers for
-  std::vector<size_t> offsets_;          // of the own floats of each in the copies
-  size_t floats_ = 0;                    // of a copy
-  std::optional<Buffer<float>> before_;  // parameters before the step that is being made, where its update is wanted; may be of no floats
-  std::optional<Update> update_;         // of the step before
+  std::vector<uint32_t> groups_;  // that this rank answers for
+  std::vector<size_t> offsets_;   // of the own floats of each in the copies
+  bool wanted_ = false;           // the update of the step that is being made
+  std::optional<Update> update_;  // of the step before
+  // This rank's own floats of all groups, one group after the other: where an update is wanted, the parameters before the step; then
+  // its change of them and the gradient that it was made with.
+  Buffer<float> change_, gradient_;
 };
 
 }  // namespace trainhost

@@ -36,6 +36,7 @@ class VerbsTest(RunTest):
         log = read_log(self.scratch / "run" / "log" / "metrics.jsonl")
         logged = [line for line in log if line["kind"] == "layers"]
         self.assertEqual([line["step"] for line in logged], [line["step"] for line in log if line["kind"] == "evaluation"])
+        self.assertEqual([line["step"] for line in log if line["kind"] == "telemetry"], [20, 40])
         measured = json.loads(self.trainhost("evaluate", "--run", self.scratch / "run", "--layers", "--json").stdout)["layers"]
         self.assertEqual(logged[-1]["cosine"], {block["name"]: block["cosine"] for block in measured["blocks"]})
         self.assertNotEqual(logged[-1]["cosine"], logged[0]["cosine"])

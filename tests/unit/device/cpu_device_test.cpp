@@ -84,10 +84,10 @@ TEST(CpuDeviceTest, SumsProductsOfBlocks) {
   std::vector<float> ramp(10000), other(10000);
   std::iota(ramp.begin(), ramp.end(), 1.0f);
   for (size_t i = 0; i < other.size(); ++i) other[i] = i % 2 == 0 ? 1.0f : -1.0f;  // 1 - 2 + 3 - ...
-  const std::vector<FloatRange> blocks{{0, 4096}, {4096, 10000}, {1, 2}, {7, 7}};
+  const std::vector<FloatRange> blocks{{0, 4096}, {4096, 10000}, {1, 2}, {7, 7}, {3, 10}, {3, 18}};
   std::vector<double> sums(blocks.size(), -1);
   cpu_device().sum_products(ramp.data(), other.data(), blocks, sums);
-  EXPECT_EQ(sums, (std::vector<double>{-2048, -2952, -2, 0}));
+  EXPECT_EQ(sums, (std::vector<double>{-2048, -2952, -2, 0, -7, -11}));
 }
 
 TEST(CpuDeviceTest, GivesAlignedMemory) {

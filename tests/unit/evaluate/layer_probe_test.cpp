@@ -2,7 +2,9 @@
 #include "evaluate/layer_probe.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -226,11 +228,8 @@ TEST(LayerProbe, NeedsABlock) {
   EXPECT_TRUE(blocks_of(*model).empty());
 }
 
-// Each stage of a pipeline sees its own blocks.
-TEST(LayerCosine, IsTheSameBitsOverPipelineStages) {
-  Subject whole(3);
-  const std::vector<TokenBatch> batches = random_batches(1, 2);
-  const auto expected = unwrap(layer_cosines(whole.runner(), batches));
+// On each of four ranks, in two pipelines of two stages.
+void on_pipelines(const std::function<void(ModelRunner &)> &body) {
   std::mutex mutex;
   test::run_ranks(4, [&](ProcessGroup &world) {
     std::unique_ptr<Model> model;
@@ -242,7 +241,32 @@ TEST(LayerCosine, IsTheSameBitsOverPipelineStages) {
     ParameterStore parameters = unwrap(ParameterStore::create(*model, nullptr, unwrap(groups.spread(*model, Sharding::kNone))));
     parameters.initialise(3);
     ModelRunner runner({.model = *model, .parameters = parameters, .gradients = nullptr, .recomputed = {}});
-    EXPECT_EQ(unwrap(layer_cosines(runner, batches)), expected);
+    body(runner);
+  });
+}
+
+// Each stage of a pipeline sees its own blocks.
+TEST(LayerCosine, IsTheSameBitsOverPipelineStages) {
+  Subject whole(3);
+  const std::vector<TokenBatch> batches = random_batches(1, 2);
+  const auto expected = unwrap(layer_cosines(whole.runner(), batches));
+  on_pipelines([&](ModelRunner &runner) { EXPECT_EQ(unwrap(layer_cosines(runner, batches)), expected); });
+}
+
+// Of which one of the pipelines runs the first batch; where it is the only one the other runs it too.
+TEST(LayerCosine, OfAnEvaluationIsThatOfItsFirstBatch) {
+  Subject whole(3);
+  const TokenBatch first = random_batch(1);
+  const auto expected = unwrap(layer_cosines(whole.runner(), {&first, 1}));
+  const std::vector<uint32_t> bytes(kVocabulary, 1);
+  const std::atomic<bool> stop = false;
+  on_pipelines([&](ModelRunner &runner) {
+    for (const std::vector<TokenBatch> &batches :
+         {std::vector{first}, {first, random_batch(2)}, {first, random_batch(2), random_batch(3)}}) {
+      LayerCosines cosines(runner.model());
+      unwrap(held_out_losses(runner, {"a", batches}, bytes, stop, {.without = {}, .watch = cosines.watch(first)}));
+      EXPECT_EQ(unwrap(cosines.means(*runner.spread().world, first.weight())), expected) << batches.size();
+    }
   });
 }
 

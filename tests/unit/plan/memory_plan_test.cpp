@@ -2,6 +2,7 @@
 #include "plan/memory_plan.h"
 
 #include <limits>
+#include <optional>
 
 #include <gtest/gtest.h>
 
@@ -65,14 +66,19 @@ uint64_t allocated(const SmallRun &run, uint32_t recompute, Reduction reduction)
     batch.micro_batches.push_back(micro_batch(phase.micro_batch_sequences, phase.sequence_length));
   Reporter nobody;
   const Amount every{2, Amount::Unit::kSteps, "2 steps", {}};
-  StepTelemetry telemetry(
-      {.every = every, .checkpoint_every = every, .axis = axis, .parameters = parameters, .gradients = gradients, .reporter = nobody});
-  while (state.step < (run.recipe.metrics.telemetry ? 2 : 1)) {
-    if (run.recipe.metrics.telemetry) telemetry.before_step(state);
+  std::optional<StepTelemetry> telemetry;
+  if (run.recipe.metrics.telemetry) {
+    telemetry.emplace(StepTelemetry::Parts{
+        .every = every, .checkpoint_every = every, .axis = axis, .parameters = parameters, .gradients = gradients, .reporter = nobody});
+  }
+  while (state.step < (telemetry ? 2 : 1)) {
+    if (telemetry) telemetry->before_step(state);
     const auto report = step.run(batch, *run.phases.optimizers.front(), schedule, state);
     EXPECT_TRUE(report) << (report ? "" : report.error().message);
     ++state.step;
-    if (run.recipe.metrics.telemetry) EXPECT_TRUE(telemetry.after_step(state, {.step = state.step, .phase = "", .stage = ""}));
+    if (telemetry) {
+      EXPECT_TRUE(telemetry->after_step(state, {.step = state.step, .phase = "", .stage = ""}));
+    }
   }
   return cpu_peak_bytes() - before;
 }
