@@ -75,6 +75,9 @@ bool StepTelemetry::saved(uint64_t step) const {
          std::ranges::any_of(parts_.axis.phases(), [&](const PhaseSpan &phase) { return phase.end_step == step; });
 }
 
+// Whether the step after is measured in the place of this one, before which a checkpoint is due. The last step is not, for it is saved.
+bool StepTelemetry::put_off(uint64_t step) const { return planned(step) && saved(step - 1) && !saved(step) && !planned(step + 2); }
+
 void StepTelemetry::before_step(const TrainState &state) {
   parts_.gradients.measure_micro_batches(measured(state.step + 1));
   wanted_ = measured(state.step + 2) && !saved(state.step + 1);

@@ -20,10 +20,11 @@ namespace trainhost {
 
 // Looks on and changes nothing of the training. A measurement belongs to the step at which it is due, and takes two: the update of the step
 // before it, and the gradients of both. No step belongs to two of them; where that would be, only even steps are measured. Where a
-// checkpoint is due between the two, what needs both stays unknown, and a stop waits for the second one: so a resumed run reports what an
-// undisturbed one does. With several ranks all have the observer, each measures what it answers for, and the numbers are exact sums of the
-// same terms however many ranks there are. It has room for two copies of this rank's share of the parameters in the device's memory, and
-// keeps it: new memory for each measurement would cost more than the sums. The constructor throws std::bad_alloc when there is none.
+// checkpoint is due between the two, the next step is measured instead; where that cannot be, what needs both stays unknown. A stop waits
+// for the second one: so a resumed run reports what an undisturbed one does. With several ranks all have the observer, each measures what
+// it answers for, and the numbers are exact sums of the same terms however many ranks there are. It has room for two copies of this rank's
+// share of the parameters in the device's memory, and keeps it: new memory for each measurement would cost more than the sums. The
+// constructor throws std::bad_alloc when there is none.
 class StepTelemetry : public TrainObserver {
  public:
   // All outlive it. every: how often to measure; checkpoint_every: how often the run is saved, beside the ends of phases.
@@ -48,7 +49,9 @@ class StepTelemetry : public TrainObserver {
   };
 
   bool due(uint64_t step) const { return step <= parts_.axis.total_steps() && parts_.axis.due_at(parts_.every, step); }
-  bool measured(uint64_t step) const { return due(step) && (step % 2 == 0 || !(due(step - 1) || due(step + 1))); }
+  bool planned(uint64_t step) const { return due(step) && (step % 2 == 0 || !(due(step - 1) || due(step + 1))); }
+  bool put_off(uint64_t step) const;
+  bool measured(uint64_t step) const { return put_off(step - 1) || (planned(step) && !put_off(step)); }
   bool saved(uint64_t step) const;
   Device &device() const { return *parts_.parameters.spread().compute.device; }
   FloatRange own(uint32_t group) const;
