@@ -13,7 +13,7 @@ namespace trainhost {
 // The sums over the ranks of what each gives, the same bits on every rank whatever their number.
 Result<std::vector<ExactSum>> sum_over(ProcessGroup &group, const std::vector<ExactSum> &sums);
 
-// Of numbers of which all ranks but one have 0, those of that one: nothing is rounded.
+// Numbers of each of which all ranks but one have 0, on all ranks: those of that one, unrounded. All ranks bring equally many.
 Result<std::vector<double>> joined(ProcessGroup &group, const std::vector<double> &own);
 
 // Whether any rank says so.

@@ -12,7 +12,7 @@
 
 namespace trainhost {
 
-// Reports LayerCosines of one batch, always the same, after each evaluation, whose own forward of it is watched.
+// Reports LayerCosines of one batch, always the same, after each evaluation, whose own forward of it is watched. One thread.
 class LayerTelemetry {
  public:
   struct Parts {  // outlive it
@@ -22,9 +22,10 @@ class LayerTelemetry {
   };
   explicit LayerTelemetry(const Parts &parts) : parts_(parts) {}
 
-  // Begins anew. For the one rank of the data-parallel group that runs the batch, which outlives it; all ranks call this, then report().
+  // Begins anew. For the one rank of the data-parallel group that runs the batch, which outlives the watch, as this object does; all ranks
+  // call this, then report().
   ModelRunner::Watch watch(const TokenBatch &batch);
-  // Nothing of a model without blocks. Errors: of the ranks' exchange.
+  // On all ranks; nothing of a model without blocks, or when nothing was to be watched. Errors: of the ranks' exchange.
   Result<> report(const TrainState &state);
 
  private:

@@ -22,9 +22,8 @@ namespace trainhost {
 // before it, and the gradients of both. No step belongs to two of them; where that would be, only even steps are measured. Where a
 // checkpoint is due between the two, the next step is measured instead; where that cannot be, what needs both stays unknown. A stop waits
 // for the second one: so a resumed run reports what an undisturbed one does. With several ranks all have the observer, each measures what
-// it answers for, and the numbers are exact sums of the same terms however many ranks there are. It has room for two copies of this rank's
-// share of the parameters in the device's memory, and keeps it: new memory for each measurement would cost more than the sums. The
-// constructor throws std::bad_alloc when there is none.
+// it answers for, and the numbers are exact sums of the same terms however many ranks there are. All its life it has room for two copies of
+// this rank's share of the parameters in the device's memory, as plans count; the constructor throws std::bad_alloc when there is none.
 class StepTelemetry : public TrainObserver {
  public:
   // All outlive it. every: how often to measure; checkpoint_every: how often the run is saved, beside the ends of phases.
